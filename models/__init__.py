@@ -1,0 +1,1 @@
+"""What a bundle is: manifest, catalogue, download, verification. Knows nothing of engines or torch."""
