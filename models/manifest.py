@@ -50,7 +50,7 @@ class Source(_Record):
     licence: str = ""
     """SPDX-like name, e.g. "apache-2.0"."""
     notice: str = ""
-    """Printed by every command that touches the bundle, when not empty (non-commercial licences, untrained weights)."""
+    """Printed by every command that touches the bundle (non-commercial licence, untrained weights)."""
 
 
 class Subnetwork(_Record):
@@ -114,7 +114,7 @@ class AudioFrontEnd(_Record):
 
 
 class VisionFrontEnd(_Record):
-    """Picture and clip settings (FACTS §4.3) and the vision encoder's window (§4.4). Pixel limits are areas."""
+    """Picture and clip settings (FACTS §4.3), encoder window (§4.4). Pixel limits are areas."""
 
     patch: int
     temporal_patch: int
@@ -141,7 +141,7 @@ class Clock(_Record):
 
 
 class Flow(_Record):
-    """The DiT and its ODE solver (FACTS §6.1, §6.2). `steps` counts time points, as the reference's num_steps."""
+    """The DiT and its ODE solver (FACTS §6.1, §6.2). `steps` counts time points (num_steps)."""
 
     mel_bins: int
     codes: int
