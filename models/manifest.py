@@ -150,6 +150,8 @@ class Flow(_Record):
     """Mel frames per code."""
     block: int
     """Frames of one attention block."""
+    max_frames: int
+    """Longest utterance in mel frames."""
     solver: SolverName
     steps: int
     guidance: float
@@ -245,6 +247,4 @@ def decode(data: bytes, origin: Path) -> Manifest:
             )
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise BundleError(
-            f"{origin} is not a valid manifest: {error}. Export the checkpoint again"
-        ) from error
+        raise BundleError(f"{origin} is not a valid manifest: {error}. Export the checkpoint again") from error

@@ -1,0 +1,260 @@
+"""The whole export: checkpoint folder in, bundle folder out.
+
+Everything is written into a folder beside the target and renamed at the end, the manifest last, so that an
+interrupted or failed export leaves neither half a bundle nor a damaged older one.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..models.bundle import describe_files, write_manifest
+from ..models.errors import BundleError
+from ..models.manifest import (
+    MANIFEST,
+    SCHEMA,
+    Decoder,
+    Flow,
+    Manifest,
+    Sampling,
+    Subnetwork,
+    SubnetworkName,
+    Vocoder,
+    Voices,
+)
+from .checkpoint import Checkpoint
+from .config import DecoderConfig
+from .flow_tables import SCHEDULES, check_voice, flow_tables
+from .front_ends import SPEECH_PROMPT, audio_front_end, chat_template, tokenizer_json, vision_front_end
+from .origin import source_of
+from .subnetworks import EXPORTS, Written, parameter_count
+from .voices import DEFAULT, Voice, read_voices, voice_arrays
+
+EMBEDDINGS = "embeddings.npy"
+CODEC_EMBEDDINGS = "codec_embeddings.npy"
+FLOW_TABLES = "flow_tables.npz"
+VOICES = "voices.npz"
+TOKENIZER = "tokenizer.json"
+TEMPLATE = "chat_template.jinja"
+# Of the reference's generate(); no published file holds them (FACTS §5, §6.2).
+SWAY = -1.0
+GUIDANCE = 0.5
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Before each step of an export: what is done next, how many steps are done, how many there are."""
+
+    step: str
+    done: int
+    total: int
+
+
+def export_bundle(
+    checkpoint_folder: Path, bundle_folder: Path, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Manifest:
+    """Export a checkpoint at full precision.
+
+    Args:
+        checkpoint_folder: a Qwen2.5-Omni checkpoint.
+        bundle_folder: where the bundle goes; an older bundle there is replaced when the new one is complete.
+        on_progress: called before each step.
+
+    Raises:
+        BundleError: the checkpoint is incomplete, a graph differs from it, the target is not a bundle's place, or
+            the disk is full.
+    """
+    checkpoint = Checkpoint(checkpoint_folder)
+    voices = _voices(checkpoint)
+    _check_target(bundle_folder)
+    _check_space(checkpoint, bundle_folder)
+    with _beside(bundle_folder) as folder:
+        writer = _Writer(checkpoint, voices, folder, on_progress)
+        manifest = writer.write()
+        write_manifest(folder, manifest)
+    return manifest
+
+
+class _Writer:
+    def __init__(
+        self, checkpoint: Checkpoint, voices: dict[str, Voice], folder: Path, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.voices = voices
+        self.folder = folder
+        self.on_progress = on_progress
+        self.steps = [*EXPORTS, "tables", "digests"]
+
+    def write(self) -> Manifest:
+        subnetworks: dict[SubnetworkName, Subnetwork] = {}
+        for name, export in EXPORTS.items():
+            self.announce(name)
+            subnetworks[name] = self.record(name, export(self.checkpoint, self.folder))
+        self.announce("tables")
+        self.write_tables()
+        self.announce("digests")
+        manifest = self.manifest(subnetworks)
+        self.on_progress(Progress("done", len(self.steps), len(self.steps)))
+        return manifest
+
+    def announce(self, step: str) -> None:
+        self.on_progress(Progress(step, self.steps.index(step), len(self.steps)))
+
+    def record(self, name: SubnetworkName, written: Written) -> Subnetwork:
+        extra = {"thinker": (EMBEDDINGS,), "talker": (CODEC_EMBEDDINGS,), "flow": (FLOW_TABLES,)}.get(name, ())
+        return Subnetwork(
+            engine="onnx",
+            precision="fp32",
+            graph=written.graph,
+            files=(*written.files, *extra),
+            parameters=parameter_count(self.folder / written.graph),
+        )
+
+    def write_tables(self) -> None:
+        _write_table(self.checkpoint, "thinker.model.embed_tokens.weight", self.folder / EMBEDDINGS)
+        _write_table(self.checkpoint, "talker.model.embed_tokens.weight", self.folder / CODEC_EMBEDDINGS)
+        np.savez(self.folder / FLOW_TABLES, **dict(flow_tables(self.checkpoint, self.voices, SWAY)))  # pyright: ignore
+        np.savez(self.folder / VOICES, **voice_arrays(self.voices))  # pyright: ignore
+        (self.folder / TOKENIZER).write_bytes(tokenizer_json(self.checkpoint.folder))
+        (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
+
+    def manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
+        config = self.checkpoint.config
+        names = [name for subnetwork in subnetworks.values() for name in subnetwork.files]
+        source = source_of(self.checkpoint.folder)
+        tokens = config.tokens
+        default = DEFAULT if DEFAULT in self.voices else next(iter(self.voices))
+        hop = int(np.prod(config.vocoder.upsample_rates))
+        return Manifest(
+            schema=SCHEMA,
+            name=source.checkpoint.rpartition("/")[2],
+            source=source,
+            subnetworks=subnetworks,
+            files=describe_files(self.folder, [*names, VOICES, TOKENIZER, TEMPLATE]),
+            tokenizer=TOKENIZER,
+            chat_template=TEMPLATE,
+            embeddings=EMBEDDINGS,
+            codec_embeddings=CODEC_EMBEDDINGS,
+            tokens=tokens,
+            thinker=_decoder(config.thinker),
+            talker=_decoder(config.talker),
+            audio=audio_front_end(self.checkpoint.folder, config),
+            vision=vision_front_end(self.checkpoint.folder, config),
+            clock=config.clock,
+            flow=Flow(
+                mel_bins=config.flow.mel_bins,
+                codes=config.flow.num_embeds + 1,
+                repeats=config.flow.repeats,
+                block=config.flow.block,
+                solver="rk4",
+                steps=STEPS,
+                guidance=GUIDANCE,
+                sway=SWAY,
+                schedules=SCHEDULES,
+                max_frames=config.flow.max_frames,
+            ),
+            # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
+            vocoder=Vocoder(rate=100 * hop, hop=hop),
+            thinker_sampling=Sampling(max_tokens=1024, stop=tokens.eos),
+            talker_sampling=Sampling(
+                max_tokens=4096,
+                temperature=0.9,
+                top_k=40,
+                top_p=0.8,
+                repetition_penalty=1.05,
+                suppress=(tokens.codec_start,),
+                stop=(tokens.codec_pad, tokens.codec_end),
+            ),
+            voices=Voices(file=VOICES, names=tuple(self.voices), default=default),
+            speech_prompt=SPEECH_PROMPT,
+        )
+
+
+def _decoder(config: DecoderConfig) -> Decoder:
+    return Decoder(
+        rows=config.rows,
+        hidden=config.hidden,
+        layers=config.layers,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        vocab=config.vocab,
+        mrope_section=config.mrope_section,
+        context=config.context,
+    )
+
+
+def _voices(checkpoint: Checkpoint) -> dict[str, Voice]:
+    voices = read_voices(checkpoint.folder)
+    for name, voice in voices.items():
+        wrong = check_voice(voice, checkpoint.config.flow)
+        if wrong:
+            raise BundleError(f"{checkpoint.folder}: voice {name}: {wrong}")
+    if not voices:
+        raise BundleError(f"{checkpoint.folder}: spk_dict.pt holds no voice; download it again")
+    return voices
+
+
+def _write_table(checkpoint: Checkpoint, name: str, path: Path) -> None:
+    """An embedding table as .npy, a slab of rows at a time."""
+    shape = checkpoint.shape(name)
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    slab = max(1, (64 << 20) // (4 * shape[1]))
+    for start in range(0, shape[0], slab):
+        table[start : start + slab] = checkpoint.rows(name, start, start + slab)
+    table.flush()
+
+
+def _check_target(folder: Path) -> None:
+    """An existing folder may only be replaced if it is empty or a bundle."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is a file; name a folder for the bundle")
+    if any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise BundleError(f"{folder} holds other files and is not a bundle; name another folder")
+
+
+def _check_space(checkpoint: Checkpoint, bundle_folder: Path) -> None:
+    """Refuse before any work when the weights alone cannot fit."""
+    needed = sum(4 * int(np.prod(checkpoint.shape(name))) for name in checkpoint.files)
+    place = bundle_folder.absolute().parent
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise BundleError(
+            f"{place} has {free / 1e9:.1f} GB free but the bundle needs about {needed / 1e9:.1f} GB; "
+            "free some space or export to another disk"
+        )
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A folder beside the target that takes its place when the block ends well, and is removed when it does not."""
+    target = target.absolute()
+    beside = target.with_name(f".{target.name}.partial")
+    old = target.with_name(f".{target.name}.old")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        yield beside
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        beside.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise BundleError(f"the disk of {target.parent} is full; free some space and export again") from error
+        raise BundleError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""torch module -> .onnx file: tracing, clean-up, validation at other shapes (EXPORT §2)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import torch
+from torch import nn
+
+from ..models.errors import BundleError
+from .inputs import GraphInputs, arrays, sample
+
+Sizes = dict[str, int]
+TOLERANCE = 1e-3
+"""Largest difference to the torch module, relative to the largest output, that a validated graph may show."""
+
+
+def export_graph(module: nn.Module, declaration: GraphInputs, sizes: Sizes, path: Path) -> None:
+    """Trace a module at one sample and save it beside its weights (path and path + ".data").
+
+    Args:
+        module: in eval mode, its forward taking the declared inputs in order.
+        declaration: names and dynamic axes.
+        sizes: of the traced sample; none of them 1, or the tracer takes the axis for a constant.
+        path: the .onnx file.
+    """
+    inputs = sample(declaration, sizes)
+    shapes = tuple(
+        dict.fromkeys(declaration.inputs[name], torch.export.Dim.DYNAMIC) or None for name in declaration.inputs
+    )
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(declaration.inputs),
+            output_names=list(declaration.outputs),
+            dynamic_shapes=shapes,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    strip(program.model)
+    save_graph(program.model, path)
+
+
+def save_graph(model: ir.Model, path: Path) -> None:
+    """Write a model with its weights in one external file, tensor by tensor."""
+    ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
+
+
+def strip(model: ir.Model) -> None:
+    """Remove what the tracer notes about the machine: file paths, stack traces, module names."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    model.producer_name = "omni-edge"
+    graphs = [model.graph, *(function.graph for function in model.functions.values())]
+    for graph in graphs:
+        graph.metadata_props.clear()
+        graph.doc_string = None
+        for value in [*graph.inputs, *graph.initializers.values()]:
+            _strip_value(value)
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                _strip_value(value)
+
+
+def _strip_value(value: ir.Value) -> None:
+    value.metadata_props.clear()
+    value.doc_string = None
+    if value.const_value is not None:
+        value.const_value.metadata_props.clear()
+
+
+def validate_graph(path: Path, module: nn.Module, declaration: GraphInputs, shapes: Sequence[Sizes]) -> float:
+    """Compare ONNX Runtime with the torch module at shapes other than the traced one.
+
+    Returns:
+        The largest relative difference.
+
+    Raises:
+        BundleError: it exceeds TOLERANCE, or an output has another shape.
+    """
+    session = open_graph(path)
+    worst = 0.0
+    for sizes in shapes:
+        inputs = sample(declaration, sizes)
+        with torch.no_grad():
+            expected = module(*inputs.values()).numpy()
+        actual = session.run(None, arrays(inputs))[0]
+        worst = max(worst, relative_error(np.asarray(actual), expected, f"{path.name} at {sizes}"))
+    return worst
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray, what: str) -> float:
+    """max |actual - expected| / max |expected|.
+
+    Raises:
+        BundleError: shapes differ, or the error exceeds TOLERANCE.
+    """
+    if actual.shape != expected.shape:
+        raise BundleError(f"{what}: shape {actual.shape}, expected {expected.shape}; the export is wrong")
+    error = float(np.abs(actual - expected).max() / max(float(np.abs(expected).max()), 1e-6))
+    if not error <= TOLERANCE:
+        raise BundleError(f"{what}: differs from the checkpoint by {error:.2g} (allowed {TOLERANCE:g})")
+    return error
+
+
+def open_graph(path: Path) -> ort.InferenceSession:
+    """An ONNX Runtime session on the CPU, for validation."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tracer prints its progress and warns about its own internals; a user can act on neither."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
