@@ -35,6 +35,7 @@ from .flow_tables import SCHEDULES, check_voice, flow_tables
 from .front_ends import SPEECH_PROMPT, audio_front_end, chat_template, tokenizer_json, vision_front_end
 from .origin import source_of
 from .subnetworks import EXPORTS, Written, parameter_count
+from .vocoder import vocoder_reach
 from .voices import DEFAULT, Voice, read_voices, voice_arrays
 
 EMBEDDINGS = "embeddings.npy"
@@ -159,10 +160,11 @@ class _Writer:
                 guidance=GUIDANCE,
                 sway=SWAY,
                 schedules=SCHEDULES,
+                tables=FLOW_TABLES,
                 max_frames=config.flow.max_frames,
             ),
             # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
-            vocoder=Vocoder(rate=100 * hop, hop=hop),
+            vocoder=Vocoder(rate=100 * hop, hop=hop, reach=vocoder_reach(config.vocoder)),
             thinker_sampling=Sampling(max_tokens=1024, stop=tokens.eos),
             talker_sampling=Sampling(
                 max_tokens=4096,

@@ -115,15 +115,31 @@ class _Attention(nn.Module):
         key = key * cos + _rotate(key) * sin
         n, size = groups.shape
         flat = groups.reshape(-1)
-        # [groups, heads, patches, head]
-        query, key, value = (
-            part[flat].reshape(n, size, self.heads, head).transpose(1, 2) for part in (query, key, value)
+        # [groups, patches, width]
+        query, key, value = (part.reshape(count, width)[flat].reshape(n, size, width) for part in (query, key, value))
+        mixed = _attend(query, key, value, bias, self.heads)
+        return self.proj(mixed.reshape(n * size, width)[slots])
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, heads: int) -> Tensor:
+    """Attention within each group, [groups, patches, width] each; bias over keys [groups, 1, 1, patches] or None.
+
+    Whole frames of a photo hold tens of thousands of patches, whose scores would take gigabytes, so without a bias
+    the graph gets ONNX Runtime's operator, which works through them in blocks.
+    """
+    n, size, width = query.shape
+    if bias is None and torch.onnx.is_in_onnx_export():
+        return torch.onnx.ops.symbolic(
+            "com.microsoft::MultiHeadAttention",
+            (query, key, value),
+            {"num_heads": heads},
+            dtype=query.dtype,
+            shape=query.shape,
+            version=1,
         )
-        scores = query @ key.transpose(2, 3) * head**-0.5
-        if bias is not None:
-            scores = scores + bias
-        mixed = torch.softmax(scores, dim=-1) @ value
-        return self.proj(mixed.transpose(1, 2).reshape(n * size, width)[slots])
+    query, key, value = (part.reshape(n, size, heads, width // heads).transpose(1, 2) for part in (query, key, value))
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return mixed.transpose(1, 2).reshape(n, size, width)
 
 
 class _Mlp(nn.Module):

@@ -110,6 +110,24 @@ class _Vocoder(GraphBuilder):
         return self.constant(name, np.array(value, np.float32))
 
 
+def vocoder_reach(config: VocoderConfig) -> int:
+    """How many mel frames on either side a sample depends on, rounded up.
+
+    Counted outward from the input at each stage's own rate: a convolution of size k and dilation d reaches
+    d·(k-1)/2 samples, an activation 3 of each filter, a transposed convolution of size k and stride r k/r.
+    """
+    rate, reach = 1, 3.0
+    for up, kernel in zip(config.upsample_rates, config.upsample_kernels, strict=True):
+        reach += kernel / up / rate
+        rate *= up
+        blocks = (
+            sum((size - 1) * (dilation + 1) / 2 + 4 * _REACH for dilation in dilations)
+            for size, dilations in zip(config.kernels, config.dilations, strict=True)
+        )
+        reach += max(blocks) / rate
+    return math.ceil(reach + (2 * _REACH + 3) / rate)
+
+
 def phase_filters() -> tuple[np.ndarray, np.ndarray]:
     """The anti-aliasing filter (12 taps, cutoff 1/4, half width 0.3) as phases: up [2, 7], down [2, 7], f32.
 

@@ -50,6 +50,5 @@ class MissingExtra(OmniError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{package} is not installed; it is needed to {purpose}. "
-            f"Install it: pip install 'omni-edge[{extra}]'"
+            f"{package} is not installed; it is needed to {purpose}. Install it: pip install 'omni-edge[{extra}]'"
         )

@@ -30,11 +30,11 @@ SUBNETWORKS: tuple[SubnetworkName, ...] = (
 )
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all manifest records: immutable, and a field it does not know is an error."""
 
 
-class FileEntry(_Record):
+class FileEntry(Record, frozen=True):
     """One file of the bundle. `path` is relative to the bundle and uses forward slashes."""
 
     path: str
@@ -42,7 +42,7 @@ class FileEntry(_Record):
     sha256: str
 
 
-class Source(_Record):
+class Source(Record, frozen=True):
     """Where the weights came from and what may be done with them."""
 
     checkpoint: str
@@ -53,7 +53,7 @@ class Source(_Record):
     """Printed by every command that touches the bundle (non-commercial licence, untrained weights)."""
 
 
-class Subnetwork(_Record):
+class Subnetwork(Record, frozen=True):
     """One of the six networks: which engine runs it, at which precision, from which files."""
 
     engine: EngineName
@@ -65,7 +65,7 @@ class Subnetwork(_Record):
     parameters: int = 0
 
 
-class Decoder(_Record):
+class Decoder(Record, frozen=True):
     """Shape of an autoregressive network. Sizes in elements, `context` in rows."""
 
     rows: int
@@ -80,7 +80,7 @@ class Decoder(_Record):
     context: int
 
 
-class TokenIds(_Record):
+class TokenIds(Record, frozen=True):
     """Ids the runtime must know by meaning. Thinker vocabulary, except `codec_*` (talker vocabulary)."""
 
     audio: int
@@ -101,7 +101,7 @@ class TokenIds(_Record):
     codec_mask: int
 
 
-class AudioFrontEnd(_Record):
+class AudioFrontEnd(Record, frozen=True):
     """Log-mel settings (FACTS §4.1) and the audio encoder's chunking (§4.2)."""
 
     rate: int
@@ -113,7 +113,7 @@ class AudioFrontEnd(_Record):
     """Mel frames of one independent encoder chunk: 2·n_window (200 = 2 s)."""
 
 
-class VisionFrontEnd(_Record):
+class VisionFrontEnd(Record, frozen=True):
     """Picture and clip settings (FACTS §4.3), encoder window (§4.4). Pixel limits are areas."""
 
     patch: int
@@ -133,14 +133,14 @@ class VisionFrontEnd(_Record):
     video_total_pixels: int
 
 
-class Clock(_Record):
+class Clock(Record, frozen=True):
     """TMRoPE time base (FACTS §3.4): temporal ids per second, and the length of an interleaving chunk."""
 
     ids_per_second: int
     seconds_per_chunk: float
 
 
-class Flow(_Record):
+class Flow(Record, frozen=True):
     """The DiT and its ODE solver (FACTS §6.1, §6.2). `steps` counts time points (num_steps)."""
 
     mel_bins: int
@@ -158,16 +158,20 @@ class Flow(_Record):
     sway: float
     schedules: dict[SolverName, tuple[int, ...]]
     """Step counts the modulation table covers, by solver."""
+    tables: str
+    """File of modulations by time point and speaker rows, .npz."""
 
 
-class Vocoder(_Record):
+class Vocoder(Record, frozen=True):
     """Mel frames to samples (FACTS §6.3)."""
 
     rate: int
     hop: int
+    reach: int
+    """Mel frames on either side that a sample depends on."""
 
 
-class Sampling(_Record):
+class Sampling(Record, frozen=True):
     """How a token is drawn from logits. Order: penalty, suppression, temperature, top-k, top-p (FACTS §5).
 
     `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 switch those filters off.
@@ -182,7 +186,7 @@ class Sampling(_Record):
     stop: tuple[int, ...] = ()
 
 
-class Voices(_Record):
+class Voices(Record, frozen=True):
     """Speakers in voices.npz and the one used when none is named."""
 
     file: str
@@ -190,7 +194,7 @@ class Voices(_Record):
     default: str
 
 
-class Manifest(_Record):
+class Manifest(Record, frozen=True):
     """The whole of manifest.json."""
 
     schema: int
@@ -246,5 +250,5 @@ def decode(data: bytes, origin: Path) -> Manifest:
                 "Export the checkpoint again, or install the omni-edge version that wrote it"
             )
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{origin} is not a valid manifest: {error}. Export the checkpoint again") from error

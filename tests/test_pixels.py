@@ -63,7 +63,10 @@ def test_sizes_are_whole_blocks_within_the_limits(height: int, width: int, low: 
     rows, columns = smart_resize(height, width, FACTOR, smallest, largest)
     assert rows % FACTOR == columns % FACTOR == 0
     assert min(rows, columns) >= FACTOR
-    assert rows * columns <= largest or min(rows, columns) == FACTOR or rows * columns <= 4 * smallest
+    if round(height / FACTOR) * round(width / FACTOR) * FACTOR**2 < smallest:
+        assert rows * columns >= smallest
+    else:
+        assert rows * columns <= largest or min(rows, columns) == FACTOR
     if smallest <= height * width <= largest and height % FACTOR == width % FACTOR == 0:
         assert (rows, columns) == (height, width)
 
@@ -85,7 +88,13 @@ def test_sizes_equal_transformers(height: int, width: int, smallest: int, extra:
 
 @pytest.mark.parametrize(
     ("height", "width", "expected"),
-    [(480, 640, (476, 644)), (1080, 1920, (1092, 1932)), (1, 1, (56, 56)), (14, 200, (28, 196)), (10000, 50, (9996, 56))],
+    [
+        (480, 640, (476, 644)),
+        (1080, 1920, (1092, 1932)),
+        (1, 1, (56, 56)),
+        (14, 200, (28, 224)),
+        (10000, 50, (9996, 56)),
+    ],
 )
 def test_known_sizes(height: int, width: int, expected: tuple[int, int]) -> None:
     assert smart_resize(height, width, FACTOR, FRONT.min_pixels, FRONT.max_pixels) == expected
@@ -105,6 +114,7 @@ def test_measuring_a_clip_twice_changes_nothing(height: int, width: int, pairs: 
     frames = 2 * pairs
     limit = max(min(602112, FRONT.video_total_pixels / frames * 2), int(100352 * 1.05))
     loaded = smart_resize(height, width, FACTOR, 100352, limit)
+    assume(not thin(*loaded))
     assert clip_size(frames, height, width, FRONT) == loaded
     assert clip_size(frames, *loaded, FRONT) == loaded
 
@@ -113,6 +123,11 @@ def test_a_tight_budget_ends_at_the_size_of_the_second_measure() -> None:
     tight = replace(FRONT, video_total_pixels=100352)
     assert smart_resize(900, 900, FACTOR, 100352, 105369) == (308, 308)
     assert clip_size(8, 900, 900, tight) == (336, 336) == clip_size(8, 336, 336, tight)
+
+
+def test_a_strip_that_whole_blocks_make_too_long_is_refused() -> None:
+    with pytest.raises(MediaError, match="the clip, brought to whole blocks, measures 6188x28 pixels"):
+        clip_size(768, 32, 6190, FRONT)
 
 
 def test_known_clip_sizes() -> None:
@@ -207,12 +222,12 @@ def by_torch(frames: Pixels, *, double: bool) -> npt.NDArray[np.float32]:
 def test_clips_equal_torch(shape: tuple[int, int, int]) -> None:
     """Equal to 1e-4, except that a value which lands on a half may round to the neighbouring byte.
 
-    torch's own float32 weights move some 0.1% of the bytes of pure noise by one; in double, hardly any.
+    torch's own float32 weights move some 0.1% of the bytes by one; in double, only true halves differ.
     """
     for frames in (noise(*shape), np.stack([smooth(*shape[1:])] * shape[0])):
         ours = clip_patches(frames, 2.0, FRONT)
         assert ours.step_seconds == 1.0
-        for double, part in ((True, 1e-5), (False, 3e-3)):
+        for double, part in ((True, 5e-4), (False, 3e-3)):
             apart = np.abs(ours.values - by_torch(frames, double=double))
             assert apart.max() < ONE_LEVEL + 1e-4
             assert (apart > 1e-4).mean() <= part

@@ -1,9 +1,11 @@
 """A made-up bundle and a made-up hub, shared by the tests of models/ and of the commands on it."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from omni_edge.models import store
 from omni_edge.models.bundle import describe_files, write_manifest
 
 NETWORK_FILES = {name: (f"{name}.onnx", f"{name}.onnx.data") for name in m.SUBNETWORKS}
-TABLES = ("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz")
+ODD = "extra/odd [1].bin"
+"""In a subfolder, and with marks that a pattern would take for its own."""
+TABLES = ("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz", ODD)
 
 
 def filled(record: type, **known: object) -> Any:
@@ -79,6 +83,10 @@ def _manifest(files: tuple[m.FileEntry, ...], source: m.Source) -> m.Manifest:
     )
 
 
+def file_names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 BundleMaker = Callable[..., Path]
 
 
@@ -87,7 +95,7 @@ def make_bundle() -> BundleMaker:
     """Writes a whole bundle with a few bytes in each file."""
 
     def make(folder: Path, checkpoint: str = "org/model", notice: str = "") -> Path:
-        folder.mkdir(parents=True)
+        (folder / ODD).parent.mkdir(parents=True)
         names = (*TABLES, *(name for pair in NETWORK_FILES.values() for name in pair))
         for name in names:
             (folder / name).write_bytes(name.encode() * 3)
@@ -120,7 +128,12 @@ class FakeHub:
     commit: str = "c0ffee" + "0" * 34
 
     def add_bundle(self, repo: str, folder: Path) -> None:
-        self.repos[repo] = {path.name: path.read_bytes() for path in folder.iterdir()} | {"big.bin": b"unwanted"}
+        self.repos[repo] = {name: (folder / name).read_bytes() for name in file_names(folder)}
+        self.repos[repo]["big.bin"] = b"unwanted"
+
+    def names(self, folder: Path) -> set[str]:
+        """Of the files in a snapshot."""
+        return file_names(folder)
 
     def add_checkpoint(self, repo: str, model_type: str = "qwen2_5_omni") -> None:
         shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -157,8 +170,10 @@ class FakeHub:
         (root / "refs" / "main").write_text(self.commit)
         for name, data in self.repos[repo].items():
             if any(fnmatch(name, pattern) for pattern in allow_patterns) and not (snapshot / name).exists():
-                (root / "blobs" / name).write_bytes(data)
-                (snapshot / name).symlink_to(Path("..", "..", "blobs", name))
+                blob = root / "blobs" / sha256(data).hexdigest()
+                blob.write_bytes(data)
+                (snapshot / name).parent.mkdir(exist_ok=True)
+                (snapshot / name).symlink_to(Path(os.path.relpath(blob, (snapshot / name).parent)))
         return str(snapshot)
 
 

@@ -151,6 +151,11 @@ class TestShow:
         assert "(1, 1, 0)" in text
         assert "verified now" in text
 
+    @pytest.mark.usefixtures("terminal")
+    def test_brackets_are_no_markup(self, make_bundle, tmp_path: Path) -> None:
+        folder = make_bundle(tmp_path / "made", checkpoint="[bold]x[/bold]")
+        assert "[bold]x[/bold]" in good("show", str(folder)).stdout
+
     def test_verify(self, tmp_path: Path) -> None:
         assert json.loads(good("show", "nano", "--verify", "--json").stdout)["verified"] is True
         victim = tmp_path / "package" / "nano" / "voices.npz"

@@ -1,0 +1,101 @@
+"""Any sound file to the mono samples the audio encoder hears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soxr
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from ..models.errors import MediaError
+from .media import Source, name_of, open_media
+
+SHORTEST = 0.02
+"""Seconds. A sound of no more than two mel frames of 10 ms gives no token at all (FACTS §4.1)."""
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """A decoded sound."""
+
+    samples: npt.NDArray[np.float32]
+    """Mono, [N], full scale is -1..1."""
+    rate: int
+    """Samples per second."""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.samples.size / self.rate
+
+
+def read_audio(source: Source, rate: int, max_seconds: float) -> AudioClip:
+    """Decode the first sound track of a file: wav, flac, mp3, m4a, ogg, or the sound of an mp4, mkv or webm.
+
+    Channels are averaged, then resampled with soxr at its high quality, in that order, as librosa does
+    for the reference. Integer samples are scaled by their full range; floats stay as they are.
+
+    Args:
+        source: path, or the content of a file.
+        rate: samples per second wanted.
+        max_seconds: longest sound accepted.
+
+    Raises:
+        MediaError: the file cannot be read or decoded, has no sound, at most 20 ms of it or more than
+            `max_seconds`, or holds samples that are not numbers.
+    """
+    name = name_of(source)
+    with open_media(source) as container:
+        if not container.streams.audio:
+            raise MediaError(f"{name} has no sound track. Choose a file with sound")
+        mono, native = _decode(container, container.streams.audio[0], name, max_seconds)
+    if not np.isfinite(mono).all():
+        raise MediaError(f"{name} holds samples that are not numbers. Export it again, as 16-bit wav for example")
+    samples = mono if native == rate else soxr.resample(mono, native, rate, quality="HQ")
+    if samples.size <= SHORTEST * rate:
+        raise MediaError(
+            f"{name} lasts {1000 * samples.size / rate:.0f} ms; more than {1000 * SHORTEST:.0f} ms are needed. "
+            "Record a longer sound"
+        )
+    return AudioClip(samples, rate)
+
+
+def _decode(
+    container: InputContainer, stream: AudioStream, name: str, max_seconds: float
+) -> tuple[npt.NDArray[np.float32], int]:
+    """The track's samples as float32 [N], averaged over its channels, and its own rate."""
+    planar = av.AudioResampler(format="fltp")  # changes the sample format alone, exactly
+    pieces: list[npt.NDArray[np.float32]] = []
+    layout = None
+    native = total = 0
+    for frame in container.decode(stream):
+        found = (frame.format.name, frame.layout.name, frame.sample_rate)
+        layout, native = layout or found, frame.sample_rate
+        if found != layout:
+            raise MediaError(f"{name} changes its sample format midway. Convert it: ffmpeg -i INPUT -ac 1 output.wav")
+        total += frame.samples
+        if total > max_seconds * native:
+            raise MediaError(_too_long(container, name, max_seconds))
+        pieces += [_mono(part) for part in planar.resample(frame)]
+    if not total:
+        raise MediaError(f"{name} holds no samples. Record or export it again")
+    pieces += [_mono(part) for part in planar.resample(None)]
+    return np.concatenate(pieces), native
+
+
+def _mono(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
+    return frame.to_ndarray().mean(axis=0, dtype=np.float32)
+
+
+def _too_long(container: InputContainer, name: str, max_seconds: float) -> str:
+    # A file may state no length, or too short a one when its bit rate varies.
+    stated = (container.duration or 0) / av.time_base
+    length = f"{stated:.0f} s ({stated / 60:.1f} min)" if stated >= max_seconds + 1 else "longer"
+    return (
+        f"{name} lasts {length}; at most {max_seconds:g} s can be heard at once. "
+        f"Cut it: ffmpeg -ss 0 -t {max_seconds:g} -i INPUT part.wav"
+    )

@@ -1,0 +1,66 @@
+"""Features to thinker rows: the audio and the vision encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..models.manifest import AudioFrontEnd, VisionFrontEnd
+from ..models.windows import window_layout
+from .mel import audio_tokens, cut_chunks
+from .pixels import Patches
+
+CHUNK_BATCH = 8
+"""Audio chunks of one run: bounds the memory of long sounds."""
+
+
+class AudioEncoder:
+    """Log-mel to rows, chunk by independent chunk, so stepping by whole chunks equals the whole (FACTS §4.2).
+
+    Args:
+        session: of the bundle's audio encoder.
+        front: from the manifest.
+    """
+
+    def __init__(self, session: ort.InferenceSession, front: AudioFrontEnd) -> None:
+        self._session = session
+        self._front = front
+
+    def rows(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[mels, F] -> [audio_tokens(F), hidden]. Any cut at a multiple of `chunk_frames` gives the same rows."""
+        chunks, frames = cut_chunks(mel, self._front.chunk_frames)
+        parts = []
+        for start in range(0, len(chunks), CHUNK_BATCH):
+            batch = slice(start, start + CHUNK_BATCH)
+            rows = self._session.run(None, {"mel": chunks[batch], "frames": frames[batch]})[0]
+            parts += [np.asarray(part)[: audio_tokens(int(n))] for part, n in zip(rows, frames[batch], strict=True)]
+        return np.concatenate(parts)
+
+
+class VisionEncoder:
+    """Patches to rows in raster order, one picture or clip a call (FACTS §4.4).
+
+    Args:
+        session: of the bundle's vision encoder.
+        front: from the manifest.
+    """
+
+    def __init__(self, session: ort.InferenceSession, front: VisionFrontEnd) -> None:
+        self._session = session
+        self._front = front
+
+    def rows(self, patches: Patches) -> NDArray[np.float32]:
+        """Patches of a (t, h, w) grid -> [t·h·w / merge², hidden]. Frames do not see each other."""
+        front = self._front
+        time, height, width = patches.grid
+        # One temporal step at a time: attention over whole frames is what takes memory, and frames are independent.
+        layout = window_layout((1, height, width), front.merge, front.window // (front.patch * front.merge))
+        index = {
+            name: getattr(layout, name) for name in ("places", "windows", "window_sizes", "window_slots", "frames")
+        }
+        parts = []
+        for frame in patches.values.reshape(time, height * width, -1):
+            rows = self._session.run(None, {"patches": frame[layout.order], **index})[0]
+            parts.append(np.asarray(rows)[layout.units])
+        return np.concatenate(parts)

@@ -1,0 +1,80 @@
+"""A bundle to a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..models.bundle import Bundle, open_bundle
+from ..models.store import resolve
+from .decoder import OnnxDecoder
+from .encoders import AudioEncoder, VisionEncoder
+from .engine import open_session
+from .flow import Flow
+from .messages import Message
+from .perception import Perception
+from .prompt import ChatTemplate, PromptBuilder
+from .session import Session, Stages
+from .speech import Speech
+from .talker import Talker
+from .thinker import Embeddings, Thinker
+from .tokenizer import Tokenizer
+from .vocoder import Vocoder
+
+
+def load(
+    model: str | Path = "nano",
+    *,
+    history: Sequence[Message] = (),
+    threads: int = 0,
+    max_pixels: int | None = None,
+) -> Session:
+    """Open a model for one conversation.
+
+    Args:
+        model: a bundle folder, or a name that `omni-edge list` shows.
+        history: messages so far, a system message first if there is one.
+        threads: for one operator; 0 is one a physical core.
+        max_pixels: largest area of a picture; larger ones are scaled down. None keeps the model's own limit.
+
+    Raises:
+        ModelNotFound: nothing goes by that name.
+        BundleError: the bundle is incomplete, altered or of another schema.
+    """
+    bundle = open_bundle(resolve(str(model)))
+    return Session(load_stages(bundle, threads=threads, max_pixels=max_pixels), history)
+
+
+def load_stages(bundle: Bundle, *, threads: int = 0, max_pixels: int | None = None) -> Stages:
+    """Load all six subnetworks and what goes between them."""
+    manifest = bundle.manifest
+    tokenizer = Tokenizer(bundle.path(manifest.tokenizer))
+    template = ChatTemplate(bundle.path(manifest.chat_template).read_text(encoding="utf-8"))
+    words = Embeddings(bundle.path(manifest.embeddings))
+    thinker = Thinker(OnnxDecoder(open_session(bundle, "thinker", threads), manifest.thinker), words)
+    talker = Talker(
+        OnnxDecoder(open_session(bundle, "talker", threads), manifest.talker),
+        Embeddings(bundle.path(manifest.codec_embeddings)),
+        words,
+        manifest.tokens,
+    )
+    with np.load(bundle.path(manifest.voices.file)) as arrays:
+        voices = {name: int(arrays[f"{name}.bos_token"]) for name in manifest.voices.names}
+    speech = Speech(
+        talker,
+        Flow(open_session(bundle, "flow", threads), manifest.flow, bundle.path(manifest.flow.tables)),
+        Vocoder(open_session(bundle, "vocoder", threads), manifest.vocoder),
+        manifest,
+        voices,
+    )
+    perception = Perception(
+        AudioEncoder(open_session(bundle, "audio_encoder", threads), manifest.audio),
+        VisionEncoder(open_session(bundle, "vision_encoder", threads), manifest.vision),
+        manifest.audio,
+        manifest.vision,
+        max_pixels,
+    )
+    prompts = PromptBuilder(tokenizer, template, manifest.tokens, manifest.clock, manifest.vision.merge)
+    return Stages(bundle, tokenizer, prompts, perception, thinker, speech)

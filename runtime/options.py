@@ -1,0 +1,84 @@
+"""What a caller may ask of one response, checked against what the model can do."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import msgspec
+
+from ..models.errors import RequestError
+from ..models.manifest import Manifest, Sampling, SolverName
+from .flow import Solver
+
+
+@dataclass(frozen=True)
+class Options:
+    """Wishes for one response; None takes the model's own value."""
+
+    speech: bool = True
+    """Whether the answer is spoken as well."""
+    voice: str | None = None
+    max_tokens: int | None = None
+    """Longest text, in tokens."""
+    max_codes: int | None = None
+    """Longest speech, in codes (50 a second for the published models)."""
+    greedy: bool = False
+    """Take the likeliest token everywhere, text and speech."""
+    text_sampling: Sampling | None = None
+    code_sampling: Sampling | None = None
+    solver: SolverName | None = None
+    flow_steps: int | None = None
+    """Time points of the flow's solver, as the reference's num_steps: N points are N-1 intervals."""
+    guidance: float | None = None
+    """Strength of the flow's guidance; 0 halves its cost."""
+    seed: int | None = None
+    """Of everything random; None draws one, which the statistics report."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options with every value decided."""
+
+    speech: bool
+    voice: str
+    text: Sampling
+    codes: Sampling
+    solver: Solver
+    seed: int
+
+
+def decide(options: Options, manifest: Manifest) -> Plan:
+    """Fill in the model's values.
+
+    Raises:
+        RequestError: unknown voice, or a number that cannot be.
+    """
+    voices = manifest.voices
+    voice = voices.default if options.voice is None else options.voice
+    if voice not in voices.names:
+        raise RequestError(f"there is no voice {voice!r} in {manifest.name}; it has {', '.join(voices.names)}")
+    guidance = manifest.flow.guidance if options.guidance is None else options.guidance
+    if not 0 <= guidance <= 10:
+        raise RequestError(f"guidance {guidance:g} is out of range; use 0 (off) to 10")
+    solver = Solver(
+        options.solver or manifest.flow.solver,
+        manifest.flow.steps if options.flow_steps is None else options.flow_steps,
+        guidance,
+    )
+    text = _sampling(options.text_sampling or manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
+    codes = _sampling(options.code_sampling or manifest.talker_sampling, options.max_codes, options.greedy, "codes")
+    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    if seed < 0:
+        raise RequestError(f"seed {seed} is negative; use 0 or more")
+    return Plan(options.speech, voice, text, codes, solver, seed)
+
+
+def _sampling(sampling: Sampling, limit: int | None, greedy: bool, what: str) -> Sampling:
+    if limit is not None:
+        if limit < 1:
+            raise RequestError(f"at most {limit} {what} cannot be; use 1 or more")
+        sampling = msgspec.structs.replace(sampling, max_tokens=limit)
+    if greedy:
+        sampling = msgspec.structs.replace(sampling, temperature=0.0)
+    return sampling

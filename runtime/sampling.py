@@ -1,0 +1,65 @@
+"""Logits to a token: penalty, suppression, temperature, top-k, top-p, in the reference's order (FACTS §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.manifest import Sampling
+
+
+class Sampler:
+    """Draws tokens for one reply. It remembers which ids occurred, for the repetition penalty.
+
+    Args:
+        sampling: how to draw; temperature 0 takes the likeliest.
+        vocab: number of logits.
+        rng: source of randomness; not touched by greedy sampling.
+        seen: ids that count as having occurred (the prompt).
+    """
+
+    def __init__(self, sampling: Sampling, vocab: int, rng: np.random.Generator, seen: Iterable[int] = ()) -> None:
+        self.sampling = sampling
+        self._rng = rng
+        self._seen = np.zeros(vocab, np.bool_)
+        self._seen[[token for token in seen if 0 <= token < vocab]] = True
+        self._suppressed = list(sampling.suppress)
+
+    def pick(self, logits: NDArray[np.float32]) -> int:
+        """One token id.
+
+        Args:
+            logits: [vocab], left as they are.
+        """
+        scores = logits.astype(np.float32, copy=True)
+        penalty = self.sampling.repetition_penalty
+        if penalty != 1.0:
+            hit = scores[self._seen]
+            scores[self._seen] = np.where(hit < 0, hit * penalty, hit / penalty)
+        scores[self._suppressed] = -np.inf
+        token = int(scores.argmax()) if self.sampling.temperature == 0 else self._draw(scores)
+        self._seen[token] = True
+        return token
+
+    def _draw(self, scores: NDArray[np.float32]) -> int:
+        """From the likeliest ids only, so that the vocabulary is never sorted when top-k is on."""
+        scores /= self.sampling.temperature
+        top_k = self.sampling.top_k
+        if 0 < top_k < scores.size:
+            # As the reference does, every score equal to the k-th largest stays.
+            limit = np.partition(scores, -top_k)[-top_k]
+            candidates = np.flatnonzero(scores >= limit)
+        else:
+            candidates = np.arange(scores.size)
+        candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+        weights = np.exp(scores[candidates] - scores[candidates[0]], dtype=np.float64)
+        weights /= weights.sum()
+        if self.sampling.top_p < 1.0:
+            # A token stays while those before it hold less than top_p; the first always does.
+            above = np.cumsum(weights) - weights
+            kept = max(1, int(np.searchsorted(above, self.sampling.top_p)))
+            weights = weights[:kept] / weights[:kept].sum()
+        place = int(np.searchsorted(np.cumsum(weights), self._rng.random(), side="right"))
+        return int(candidates[min(place, weights.size - 1)])
