@@ -20,6 +20,7 @@ from ..models import hub, store
 from ..models.bundle import Bundle, Progress, inspect_bundle, open_bundle, verify
 from ..models.catalogue import find
 from ..models.errors import OmniError
+from .terminal import on_terminal, size
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -48,7 +49,7 @@ def list_models(as_json: _Json = False) -> None:
         return
     columns = ("name", "state", "size", "precision", "licence", "path")
     cells = tuple(
-        (row.name, row.state, _size(row.bytes), row.precision, row.licence, str(row.path or "")) for row in rows
+        (row.name, row.state, size(row.bytes), row.precision, row.licence, str(row.path or "")) for row in rows
     )
     _print_tables([_Table("", columns, cells)])
 
@@ -103,11 +104,11 @@ def remove(
     for path in plan.paths:
         typer.echo(f"to be deleted: {path}", err=True)
     if not yes:
-        if not _on_terminal(sys.stdin):
+        if not on_terminal(sys.stdin):
             raise OmniError("rm asks before it deletes, and there is no terminal to ask on; add --yes")
-        typer.confirm(f"Delete {plan.name} ({_size(plan.bytes)})?", abort=True, err=True)
+        typer.confirm(f"Delete {plan.name} ({size(plan.bytes)})?", abort=True, err=True)
     store.remove(name)
-    typer.echo(f"deleted {plan.name} ({_size(plan.bytes)})", err=True)
+    typer.echo(f"deleted {plan.name} ({size(plan.bytes)})", err=True)
 
 
 def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
@@ -119,7 +120,7 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
         ("licence", manifest.source.licence),
         ("notice", store.notice_of(manifest)),
         ("voices", ", ".join(_voices(bundle))),
-        ("total size", _size(bundle.bytes)),
+        ("total size", size(bundle.bytes)),
         ("digests", "verified now" if verified else "not read; --verify reads them"),
     )
     yield _Table(manifest.name, ("property", "value"), facts)
@@ -129,7 +130,7 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
             name,
             network.engine,
             network.precision,
-            _size(sum(sizes[file] for file in {network.graph, *network.files})),
+            size(sum(sizes[file] for file in {network.graph, *network.files})),
             f"{network.parameters / 1e6:.1f} M",
         )
         for name, network in manifest.subnetworks.items()
@@ -179,7 +180,7 @@ def _plain(value: object) -> str:
 
 
 def _print_tables(tables: Iterable[_Table]) -> None:
-    if not _on_terminal(sys.stdout):
+    if not on_terminal(sys.stdout):
         for table in tables:
             lead = (table.title,) if table.title else ()
             for row in (table.columns, *table.rows):
@@ -203,7 +204,7 @@ def _print_tables(tables: Iterable[_Table]) -> None:
 @contextmanager
 def _reading() -> Iterator[Progress | None]:
     """A bar on stderr for reading files; nothing when that is not a terminal."""
-    if not _on_terminal(sys.stderr):
+    if not on_terminal(sys.stderr):
         yield None
         return
     from rich.console import Console
@@ -216,18 +217,3 @@ def _reading() -> Iterator[Progress | None]:
             bars.update(task, description=name, completed=done, total=total)
 
         yield advance
-
-
-def _on_terminal(stream: Any) -> bool:
-    # Without a console (pythonw, some services) the standard streams are None.
-    return stream is not None and stream.isatty()
-
-
-def _size(count: int) -> str:
-    """Decimal units, as the hub shows them."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"

@@ -1,0 +1,106 @@
+"""omni-edge run: one question, one answer, written and spoken."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .ordered import KEY, OrderedCommand
+
+# The values are read from KEY, in order; the declarations are for the help and for click's checks.
+_Many = list[str] | None
+_TURN = "What you say and show, in the order given"
+_ANSWER = "The answer"
+_DETAIL = "How it is computed"
+
+
+class SolverChoice(str, Enum):
+    """Solvers of the flow."""
+
+    EULER = "euler"
+    RK4 = "rk4"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("run", cls=OrderedCommand)(run)
+
+
+def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="nano, 3b, 7b, a Hugging Face id, or the folder of a bundle.")] = "nano",
+    system: Annotated[
+        str | None, typer.Option(help="System prompt; speech is at its best with the model's own.")
+    ] = None,
+    text: Annotated[_Many, typer.Option(metavar="TEXT", help="Text; - reads standard input.", rich_help_panel=_TURN)] = None,
+    image: Annotated[_Many, typer.Option(metavar="FILE", help="A picture.", rich_help_panel=_TURN)] = None,
+    audio: Annotated[_Many, typer.Option(metavar="FILE", help="A sound.", rich_help_panel=_TURN)] = None,
+    video: Annotated[_Many, typer.Option(metavar="FILE", help="A clip.", rich_help_panel=_TURN)] = None,
+    use_audio_in_video: Annotated[bool, typer.Option(help="Hear the clips' own sound.", rich_help_panel=_TURN)] = True,
+    voice: Annotated[str | None, typer.Option(help="Who speaks (see show).", rich_help_panel=_ANSWER)] = None,
+    speech: Annotated[
+        bool, typer.Option("--speech/--no-speech", help="Speak the answer.", rich_help_panel=_ANSWER)
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Where the speech goes.", rich_help_panel=_ANSWER)] = Path("reply.wav"),
+    max_tokens: Annotated[int | None, typer.Option(help="Longest text.", rich_help_panel=_ANSWER)] = None,
+    max_codes: Annotated[
+        int | None, typer.Option(help="Longest speech, in codes of 20 ms.", rich_help_panel=_ANSWER)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeat an answer exactly.", rich_help_panel=_ANSWER)] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Always the likeliest token, in text and speech.", rich_help_panel=_ANSWER)
+    ] = False,
+    solver: Annotated[SolverChoice | None, typer.Option(help="Solver of the flow.", rich_help_panel=_DETAIL)] = None,
+    flow_steps: Annotated[
+        int | None,
+        typer.Option(help="Time points of the solver; the reference is rk4 with 10.", rich_help_panel=_DETAIL),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance of the flow; 0 halves its cost.", rich_help_panel=_DETAIL)
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Scale larger pictures down to this area.", rich_help_panel=_DETAIL)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads; 0 is one a core.", rich_help_panel=_DETAIL)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout, nothing else.")] = False,
+) -> None:
+    """Ask with text, sounds, pictures and clips; the answer is written as it comes, then spoken into a file.
+
+    Text and media keep the order given:
+
+        omni-edge run --image a.jpg --text "and now this:" --image b.jpg --text "What has changed?"
+    """
+    # What is heavy is imported here, so that --help stays quick.
+    from ..models.errors import RequestError
+    from ..models.store import notice_of
+    from ..runtime.load import load
+    from ..runtime.messages import system as system_message
+    from ..runtime.options import Options
+    from .output import JsonOutput, TerminalOutput, show
+    from .parts import parts_of
+
+    parts = parts_of(context.meta[KEY], use_audio_in_video, sys.stdin)
+    if not parts:
+        raise RequestError("there is nothing to answer; give --text, --audio, --image or --video (omni-edge run -h)")
+    options = Options(
+        speech=speech,
+        voice=voice,
+        max_tokens=max_tokens,
+        max_codes=max_codes,
+        greedy=greedy,
+        solver=solver.value if solver else None,
+        flow_steps=flow_steps,
+        guidance=guidance,
+        seed=seed,
+    )
+    history = () if system is None else (system_message(system),)
+    session = load(model, history=history, threads=threads, max_pixels=max_pixels)
+    output = JsonOutput(sys.stdout) if as_json else TerminalOutput(sys.stdout, sys.stderr)
+    output.notice(notice_of(session.manifest))
+    if speech and system is not None and system != session.manifest.speech_prompt:
+        output.notice("this model learnt to speak under its own system prompt; with another its speech may suffer")
+    show(session.respond(*parts, options=options), output, out if speech else None, session.manifest.vocoder.rate)
