@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: run test check lint types fast clean
 
 run: .venv/run-installed
-	$(BIN)/omni-edge run --audio models/nano/question.flac --out reply.wav
+	$(BIN)/omni-edge run --audio models/nano/question.flac --max-tokens 40 --max-codes 150 --out reply.wav
 
 test: .venv/dev-installed
 	$(BIN)/python -m pytest
@@ -23,7 +23,7 @@ lint: .venv/dev-installed
 types: .venv/dev-installed
 	rm -rf build/types && mkdir -p build/types/omni_edge
 	for d in apps export models quant runtime; do ln -s ../../../$$d build/types/omni_edge/$$d; done
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

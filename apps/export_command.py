@@ -48,7 +48,7 @@ def export(
     manifest = _with_bar(source, target) if on_terminal(sys.stderr) else export_bundle(source, target, _print_step)
     notice = store.notice_of(manifest)
     if notice:
-        typer.echo(f"note: {notice}", err=True)
+        typer.echo(f"notice: {notice}", err=True)
     typer.echo(f'next: omni-edge run --model "{target}" --text "Hello"', err=True)
     typer.echo(str(target))
 

@@ -6,7 +6,8 @@ between the pictures. This command reads the order from the arguments before cli
 
 from __future__ import annotations
 
-import typer
+from typing import Any
+
 from typer.core import TyperCommand
 
 ORDERED = ("--text", "--image", "--audio", "--video")
@@ -18,7 +19,7 @@ KEY = "omni_edge.parts"
 class OrderedCommand(TyperCommand):
     """Notes (option, value) pairs of ORDERED in their order, then parses as usual."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As any command, after a look at the arguments."""
         ctx.meta[KEY] = list(self._pairs(args))
         return super().parse_args(ctx, args)

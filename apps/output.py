@@ -44,7 +44,7 @@ class TerminalOutput:
     def notice(self, text: str) -> None:
         """See Output."""
         if text:
-            print(f"note: {text}", file=self._err, flush=True)
+            print(f"notice: {text}", file=self._err, flush=True)
 
     def text(self, event: TextDelta) -> None:
         """See Output."""

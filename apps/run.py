@@ -36,7 +36,9 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     system: Annotated[
         str | None, typer.Option(help="System prompt; speech is at its best with the model's own.")
     ] = None,
-    text: Annotated[_Many, typer.Option(metavar="TEXT", help="Text; - reads standard input.", rich_help_panel=_TURN)] = None,
+    text: Annotated[
+        _Many, typer.Option(metavar="TEXT", help="Text; - reads standard input.", rich_help_panel=_TURN)
+    ] = None,
     image: Annotated[_Many, typer.Option(metavar="FILE", help="A picture.", rich_help_panel=_TURN)] = None,
     audio: Annotated[_Many, typer.Option(metavar="FILE", help="A sound.", rich_help_panel=_TURN)] = None,
     video: Annotated[_Many, typer.Option(metavar="FILE", help="A clip.", rich_help_panel=_TURN)] = None,

@@ -38,6 +38,7 @@ class AudioEncoder(nn.Module):
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.ln_post = nn.LayerNorm(config.width)
         self.proj = nn.Linear(config.width, config.out)
+        self.positions: Tensor
         self.register_buffer("positions", sinusoids(config.window, config.width), persistent=False)
 
     def forward(self, mel: Tensor, frames: Tensor) -> Tensor:

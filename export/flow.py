@@ -61,6 +61,7 @@ class Flow(nn.Module):
         self.transformer_blocks = nn.ModuleList(_Block(config, index) for index in range(config.layers))
         self.proj_out = nn.Linear(config.hidden, config.mel_bins)
         exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+        self.frequencies: Tensor
         self.register_buffer("frequencies", config.rope_theta**-exponents, persistent=False)
 
     def forward(self, noisy: Tensor, codes: Tensor, speaker: Tensor, modulation: Tensor, frames: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ def _validate_decoder(path: Path, checkpoint: Checkpoint, config: DecoderConfig,
         feeds["positions"] = whole["positions"][:, :, past:stop].numpy()
         feeds["last_index"] = np.array([stop - 1], np.int32)
         feeds["total"] = np.array(stop, np.int32)
-        results = dict(zip(outputs, session.run(None, feeds), strict=True))
+        results = dict(zip(outputs, map(np.asarray, session.run(None, feeds)), strict=True))
         what = f"{path.name}, {count} rows after {past}"
         worst = max(worst, relative_error(results.pop("hidden")[0], hidden[past:stop].numpy(), what))
         worst = max(worst, relative_error(results.pop("logits")[0], logits[stop - 1].numpy(), f"{what}, logits"))

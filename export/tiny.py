@@ -133,8 +133,7 @@ def tiny_model(shape: TinyShape, seed: int = 0) -> Qwen2_5OmniForConditionalGene
         for name, parameter in model.named_parameters():
             parameter.copy_(_scaled(name, parameter, generator))
         # Stop codes made rarer, or random speech would end at the first code.
-        talker = model.config.talker_config
-        model.talker.codec_head.weight[[talker.tts_codec_pad_token_id, talker.tts_codec_end_token_id]] *= 0.3
+        model.talker.codec_head.weight[[model.talker.codec_pad_token, model.talker.codec_eos_token]] *= 0.3
     for index, name in enumerate(("Chelsie", "Ethan")):
         model.speaker_map[name] = {
             "bos_token": SPECIALS[f"voice{index}"],

@@ -44,6 +44,7 @@ class VisionEncoder(nn.Module):
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
         self.merger = _Merger(config)
         frequencies = 1.0 / (10000.0 ** (torch.arange(0, head // 2, 2, dtype=torch.float32) / (head // 2)))
+        self.frequencies: Tensor
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(

@@ -23,7 +23,7 @@ from .catalogue import CATALOGUE, KnownModel, find
 from .errors import BundleError, ModelNotFound, OmniError
 from .manifest import MANIFEST, Manifest
 
-NANO = Path(__file__).parent / "nano"
+NANO = Path(__file__).parent / "nano" / "bundle"
 State = Literal["ready", "downloaded", "incomplete", "available"]
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 

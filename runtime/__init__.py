@@ -1,1 +1,61 @@
-"""Bundle to conversation, without torch."""
+"""Bundle to conversation, without torch.
+
+    session = load("nano")
+    for event in session.respond(Audio("question.wav"), options=Options(seed=1)):
+        ...
+
+`load` gives a `Session`; `Session.respond` takes text and media and yields `TextDelta`, `AudioDelta` and `Done`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..models.manifest import Sampling
+    from .events import AudioDelta, Done, Event, Statistics, TextDelta
+    from .load import load
+    from .messages import Audio, Image, Message, Text, Video, assistant, system, user
+    from .options import Options
+    from .session import Session
+
+__all__ = [
+    "Audio",
+    "AudioDelta",
+    "Done",
+    "Event",
+    "Image",
+    "Message",
+    "Options",
+    "Sampling",
+    "Session",
+    "Statistics",
+    "Text",
+    "TextDelta",
+    "Video",
+    "assistant",
+    "load",
+    "system",
+    "user",
+]
+
+_PLACES = {
+    "..models.manifest": ("Sampling",),
+    ".events": ("AudioDelta", "Done", "Event", "Statistics", "TextDelta"),
+    ".load": ("load",),
+    ".messages": ("Audio", "Image", "Message", "Text", "Video", "assistant", "system", "user"),
+    ".options": ("Options",),
+    ".session": ("Session",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the package itself costs next to nothing to import (PEP 562)."""
+    from importlib import import_module
+
+    for module, names in _PLACES.items():
+        if name in names:
+            value = getattr(import_module(module, __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,12 +80,10 @@ class OnnxDecoder:
             )
         if total > self._capacity:
             self._allocate(min(max(2 * self._capacity, total), self._shape.context))
-        parts = []
-        for start in range(0, len(rows), PREFILL_ROWS):
-            stop = start + PREFILL_ROWS
-            hidden, logits = self._run(rows[start:stop], positions[:, start:stop])
-            parts.append(hidden)
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts)), logits
+        cuts = range(0, len(rows), PREFILL_ROWS)
+        results = [self._run(rows[n : n + PREFILL_ROWS], positions[:, n : n + PREFILL_ROWS]) for n in cuts]
+        hidden = results[0][0] if len(results) == 1 else np.concatenate([part for part, _ in results])
+        return hidden, results[-1][1]
 
     def truncate(self, length: int) -> None:
         """See `Decoder.truncate`."""

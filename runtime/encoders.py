@@ -33,8 +33,8 @@ class AudioEncoder:
         parts = []
         for start in range(0, len(chunks), CHUNK_BATCH):
             batch = slice(start, start + CHUNK_BATCH)
-            rows = self._session.run(None, {"mel": chunks[batch], "frames": frames[batch]})[0]
-            parts += [np.asarray(part)[: audio_tokens(int(n))] for part, n in zip(rows, frames[batch], strict=True)]
+            rows = np.asarray(self._session.run(None, {"mel": chunks[batch], "frames": frames[batch]})[0])
+            parts += [part[: audio_tokens(int(n))] for part, n in zip(rows, frames[batch], strict=True)]
         return np.concatenate(parts)
 
 
