@@ -30,14 +30,14 @@ types: .venv/dev-installed
 
 .venv/run-installed: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e .
 	touch $@
 
 # The CPU build of torch is asked for first: a plain "torch" may bring gigabytes of CUDA libraries.
 .venv/dev-installed: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch $@ .venv/run-installed
 
 clean:

@@ -76,22 +76,22 @@ def _is_name(text: str) -> bool:
 
 
 def _print_step(progress: Progress) -> None:
-    if progress.done < progress.total:
+    if progress.part == 0 and progress.done < progress.total:
         typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.step}", err=True)
 
 
 def _with_bar(source: Path, target: Path):  # noqa: ANN202  (a Manifest; typing it would import msgspec here)
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     from ..export.bundle import export_bundle
 
-    columns = (SpinnerColumn(), TextColumn("{task.description:15}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description:15}"), BarColumn(), TaskProgressColumn())
     with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("starting", total=None)
 
         def advance(progress: Progress) -> None:
-            bars.update(task, description=progress.step, completed=progress.done, total=progress.total)
+            bars.update(task, description=progress.step, completed=progress.done + progress.part, total=progress.total)
 
         return export_bundle(source, target, advance)

@@ -17,8 +17,9 @@ import msgspec
 import typer
 
 from ..models import hub, store
-from ..models.bundle import Bundle, Progress, inspect_bundle, open_bundle, verify
+from ..models.bundle import Bundle, inspect_bundle, open_bundle, verify
 from ..models.catalogue import find
+from ..models.digests import Progress
 from ..models.errors import OmniError
 from .terminal import on_terminal, size
 
@@ -131,7 +132,7 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
             network.engine,
             network.precision,
             size(sum(sizes[file] for file in {network.graph, *network.files})),
-            f"{network.parameters / 1e6:.1f} M",
+            f"{network.parameters / 1e6:.3g} M",
         )
         for name, network in manifest.subnetworks.items()
     )

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,13 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Progress:
-    """Before each step of an export: what is done next, how many steps are done, how many there are."""
+    """How far an export is: what is being done, how many steps are done, how many there are."""
 
     step: str
     done: int
     total: int
+    part: float = 0.0
+    """How much of this step is done, 0 to 1."""
 
 
 def export_bundle(
@@ -67,7 +70,7 @@ def export_bundle(
     Args:
         checkpoint_folder: a Qwen2.5-Omni checkpoint.
         bundle_folder: where the bundle goes; an older bundle there is replaced when the new one is complete.
-        on_progress: called before each step.
+        on_progress: called before each step and on the way.
 
     Raises:
         BundleError: the checkpoint is incomplete, a graph differs from it, the target is not a bundle's place, or
@@ -98,7 +101,7 @@ class _Writer:
         subnetworks: dict[SubnetworkName, Subnetwork] = {}
         for name, export in EXPORTS.items():
             self.announce(name)
-            subnetworks[name] = self.record(name, export(self.checkpoint, self.folder))
+            subnetworks[name] = self.record(name, export(self.checkpoint, self.folder, partial(self.announce, name)))
         self.announce("tables")
         self.write_tables()
         self.announce("digests")
@@ -106,8 +109,8 @@ class _Writer:
         self.on_progress(Progress("done", len(self.steps), len(self.steps)))
         return manifest
 
-    def announce(self, step: str) -> None:
-        self.on_progress(Progress(step, self.steps.index(step), len(self.steps)))
+    def announce(self, step: str, part: float = 0.0) -> None:
+        self.on_progress(Progress(step, self.steps.index(step), len(self.steps), part))
 
     def record(self, name: SubnetworkName, written: Written) -> Subnetwork:
         extra = {"thinker": (EMBEDDINGS,), "talker": (CODEC_EMBEDDINGS,), "flow": (FLOW_TABLES,)}.get(name, ())

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,13 @@ from ..models.errors import BundleError
 from .inputs import GraphInputs, arrays, sample
 
 Sizes = dict[str, int]
+Tick = Callable[[float], None]
+"""Called with the part of a step that is done, 0 to 1."""
 TOLERANCE = 1e-3
 """Largest difference to the torch module, relative to the largest output, that a validated graph may show."""
 
 
-def export_graph(module: nn.Module, declaration: GraphInputs, sizes: Sizes, path: Path) -> None:
+def export_graph(module: nn.Module, declaration: GraphInputs, sizes: Sizes, path: Path, tick: Tick) -> None:
     """Trace a module at one sample and save it beside its weights (path and path + ".data").
 
     Args:
@@ -31,6 +33,7 @@ def export_graph(module: nn.Module, declaration: GraphInputs, sizes: Sizes, path
         declaration: names and dynamic axes.
         sizes: of the traced sample; none of them 1, or the tracer takes the axis for a constant.
         path: the .onnx file.
+        tick: told how far the writing is.
     """
     inputs = sample(declaration, sizes)
     shapes = tuple(
@@ -49,12 +52,16 @@ def export_graph(module: nn.Module, declaration: GraphInputs, sizes: Sizes, path
         )
     assert program is not None
     strip(program.model)
-    save_graph(program.model, path)
+    save_graph(program.model, path, tick)
 
 
-def save_graph(model: ir.Model, path: Path) -> None:
+def save_graph(model: ir.Model, path: Path, tick: Tick) -> None:
     """Write a model with its weights in one external file, tensor by tensor."""
-    ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
+
+    def advance(_: ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
+        tick(info.index / info.total)
+
+    ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024, callback=advance)
 
 
 def strip(model: ir.Model) -> None:

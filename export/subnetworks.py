@@ -20,7 +20,7 @@ from .checkpoint import Checkpoint, load_weights
 from .config import DecoderConfig
 from .decoder import TALKER, THINKER, DecoderNames, decoder_graph
 from .flow import flow
-from .graphs import Sizes, export_graph, open_graph, relative_error, save_graph, validate_graph
+from .graphs import Sizes, Tick, export_graph, open_graph, relative_error, save_graph, validate_graph
 from .reference import decoder_reference
 from .vision_encoder import vision_encoder
 from .vocoder import PREFIX as VOCODER
@@ -36,15 +36,16 @@ class Written:
     error: float
 
 
-Export = Callable[[Checkpoint, Path], Written]
+Export = Callable[[Checkpoint, Path, Tick], Written]
 
 
-def export_audio_encoder(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_audio_encoder(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """Trace at a full chunk and a tail; check a single short clip and a tail of one frame."""
     full = 2 * checkpoint.config.audio.window
     return _traced(
         "audio_encoder",
         folder,
+        tick,
         audio_encoder(checkpoint),
         inputs.AudioInputs(checkpoint.config),
         {"chunks": 3, "frames": full, "tail": 37},
@@ -52,11 +53,12 @@ def export_audio_encoder(checkpoint: Checkpoint, folder: Path) -> Written:
     )
 
 
-def export_vision_encoder(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_vision_encoder(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """Trace at a clip with short windows; check one window, and more frames in another shape."""
     return _traced(
         "vision_encoder",
         folder,
+        tick,
         vision_encoder(checkpoint),
         inputs.VisionInputs(checkpoint.config),
         {"time": 2, "rows": 10, "columns": 14},
@@ -64,12 +66,13 @@ def export_vision_encoder(checkpoint: Checkpoint, folder: Path) -> Written:
     )
 
 
-def export_flow(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_flow(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """Trace with guidance; check without, at one block, and at an incomplete last block."""
     block = checkpoint.config.flow.block
     return _traced(
         "flow",
         folder,
+        tick,
         flow(checkpoint),
         inputs.FlowInputs(checkpoint.config),
         {"conditions": 2, "blocks": 3, "frames": 3 * block - 12},
@@ -80,10 +83,10 @@ def export_flow(checkpoint: Checkpoint, folder: Path) -> Written:
     )
 
 
-def export_vocoder(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_vocoder(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """Build by hand; check against the reference class."""
     path = folder / "vocoder.onnx"
-    save_graph(vocoder_graph(checkpoint), path)
+    save_graph(vocoder_graph(checkpoint), path, tick)
     config = checkpoint.config.vocoder
     reference = Qwen2_5OmniToken2WavBigVGANModel(
         Qwen2_5OmniBigVGANConfig(
@@ -101,14 +104,14 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path) -> Written:
     return _written(path, error)
 
 
-def export_thinker(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_thinker(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """Build by hand; check whole, chunked and stepwise against a plain decoder."""
-    return _decoder("thinker", checkpoint, folder, checkpoint.config.thinker, THINKER)
+    return _decoder("thinker", checkpoint, folder, tick, checkpoint.config.thinker, THINKER)
 
 
-def export_talker(checkpoint: Checkpoint, folder: Path) -> Written:
+def export_talker(checkpoint: Checkpoint, folder: Path, tick: Tick) -> Written:
     """As the thinker, with the projection of its input rows inside."""
-    return _decoder("talker", checkpoint, folder, checkpoint.config.talker, TALKER)
+    return _decoder("talker", checkpoint, folder, tick, checkpoint.config.talker, TALKER)
 
 
 EXPORTS: dict[SubnetworkName, Export] = {
@@ -124,19 +127,22 @@ EXPORTS: dict[SubnetworkName, Export] = {
 def _traced(
     name: str,
     folder: Path,
+    tick: Tick,
     module: nn.Module,
     declaration: inputs.GraphInputs,
     sizes: Sizes,
     others: Sequence[Sizes],
 ) -> Written:
     path = folder / f"{name}.onnx"
-    export_graph(module, declaration, sizes, path)
+    export_graph(module, declaration, sizes, path, tick)
     return _written(path, validate_graph(path, module, declaration, others))
 
 
-def _decoder(name: str, checkpoint: Checkpoint, folder: Path, config: DecoderConfig, names: DecoderNames) -> Written:
+def _decoder(
+    name: str, checkpoint: Checkpoint, folder: Path, tick: Tick, config: DecoderConfig, names: DecoderNames
+) -> Written:
     path = folder / f"{name}.onnx"
-    save_graph(decoder_graph(checkpoint, config, names), path)
+    save_graph(decoder_graph(checkpoint, config, names), path, tick)
     return _written(path, _validate_decoder(path, checkpoint, config, names))
 
 

@@ -26,7 +26,8 @@ def main() -> None:
         (checkpoint / "README.md").write_text(README)
 
         def announce(progress: Progress) -> None:
-            print(f"[{progress.done}/{progress.total}] {progress.step}")
+            if progress.part == 0:
+                print(f"[{progress.done}/{progress.total}] {progress.step}")
 
         export_bundle(checkpoint, NANO, announce)
 

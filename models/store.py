@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from . import hub
-from .bundle import inspect_bundle, user_folder
+from .bundle import inspect_bundle
 from .catalogue import CATALOGUE, KnownModel, find
 from .errors import BundleError, ModelNotFound, OmniError
 from .manifest import MANIFEST, Manifest
+from .places import user_folder
 
 NANO = Path(__file__).parent / "nano" / "bundle"
 State = Literal["ready", "downloaded", "incomplete", "available"]

@@ -33,7 +33,7 @@ class OmniEdgeExportCommand(BaseOptimumCLICommand):
         from omni_edge.models.errors import OmniError
 
         def announce(progress: Progress) -> None:
-            if progress.done < progress.total:
+            if progress.part == 0 and progress.done < progress.total:
                 print(f"[{progress.done + 1}/{progress.total}] {progress.step}", file=sys.stderr)
 
         arguments = self.args

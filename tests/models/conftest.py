@@ -22,7 +22,7 @@ from omni_edge.models.bundle import describe_files, write_manifest
 NETWORK_FILES = {name: (f"{name}.onnx", f"{name}.onnx.data") for name in m.SUBNETWORKS}
 ODD = "extra/odd [1].bin"
 """In a subfolder, and with marks that a pattern would take for its own."""
-TABLES = ("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz", ODD)
+TABLES = ("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz", "flow.npz", ODD)
 
 
 def filled(record: type, **known: object) -> Any:
@@ -78,6 +78,7 @@ def _manifest(files: tuple[m.FileEntry, ...], source: m.Source) -> m.Manifest:
         thinker=filled(m.Decoder, hidden=8, mrope_section=(1, 1, 0)),
         talker=filled(m.Decoder, hidden=4, mrope_section=(1, 1, 0)),
         audio=filled(m.AudioFrontEnd, mels=128),
+        flow=filled(m.Flow, tables="flow.npz"),
         vocoder=filled(m.Vocoder, rate=24000),
         voices=m.Voices(file="voices.npz", names=("Chelsie", "Ethan"), default="Chelsie"),
     )

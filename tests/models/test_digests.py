@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from omni_edge.models import bundle as module
-from omni_edge.models.bundle import inspect_bundle, open_bundle, user_folder, verify
+from omni_edge.models import digests as module
+from omni_edge.models.bundle import inspect_bundle, open_bundle, verify
 from omni_edge.models.errors import BundleError, OmniError
+from omni_edge.models.places import user_folder
 
 VICTIM = "thinker.onnx.data"
 
@@ -24,13 +25,13 @@ def folder(make_bundle, tmp_path: Path) -> Path:
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files whose content was read for a digest."""
     names: list[str] = []
-    original = module._sha256
+    original = module.sha256
 
     def spy(folder, sizes, progress):
         names.extend(sizes)
         return original(folder, sizes, progress)
 
-    monkeypatch.setattr(module, "_sha256", spy)
+    monkeypatch.setattr(module, "sha256", spy)
     return names
 
 

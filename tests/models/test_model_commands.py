@@ -9,6 +9,7 @@ from huggingface_hub import errors
 from typer.testing import CliRunner, Result
 
 from omni_edge.apps import model_commands
+from omni_edge.apps.terminal import size
 from omni_edge.models import hub
 from omni_edge.models.errors import BundleError, ModelNotFound, OmniError
 
@@ -23,7 +24,7 @@ def shelf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def terminal(monkeypatch) -> None:
-    monkeypatch.setattr(model_commands, "_on_terminal", lambda stream: True)
+    monkeypatch.setattr(model_commands, "on_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "200")
 
 
@@ -217,4 +218,4 @@ class TestRemove:
     ],
 )
 def test_sizes(count: int, text: str) -> None:
-    assert model_commands._size(count) == text
+    assert size(count) == text
