@@ -116,6 +116,7 @@ def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -
         wav: file for the speech, or None. It is not touched when there is no speech.
         rate: samples per second.
     """
+    done: Done | None = None
     with closing(events), nullcontext() if wav is None else WavWriter(wav, rate) as writer:  # pyright: ignore
         for event in events:
             match event:
@@ -126,4 +127,6 @@ def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -
                     writer.write(event.samples)
                     output.audio(event)
                 case Done():
-                    output.done(event, wav if event.samples else None)
+                    done = event
+    if done is not None:  # told only now that the file is in its place
+        output.done(done, wav if done.samples else None)

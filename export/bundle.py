@@ -79,6 +79,7 @@ def export_bundle(
     checkpoint = Checkpoint(checkpoint_folder)
     voices = _voices(checkpoint)
     _check_target(bundle_folder)
+    _check_front_ends(checkpoint)
     _check_space(checkpoint, bundle_folder)
     with _beside(bundle_folder) as folder:
         writer = _Writer(checkpoint, voices, folder, on_progress)
@@ -209,13 +210,16 @@ def _voices(checkpoint: Checkpoint) -> dict[str, Voice]:
 
 
 def _write_table(checkpoint: Checkpoint, name: str, path: Path) -> None:
-    """An embedding table as .npy, a slab of rows at a time."""
+    """An embedding table as .npy, a slab of rows at a time.
+
+    Not through a memory map: a disk that fills up under one ends the process instead of raising an error.
+    """
     shape = checkpoint.shape(name)
-    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     slab = max(1, (64 << 20) // (4 * shape[1]))
-    for start in range(0, shape[0], slab):
-        table[start : start + slab] = checkpoint.rows(name, start, start + slab)
-    table.flush()
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for start in range(0, shape[0], slab):
+            file.write(checkpoint.rows(name, start, start + slab).astype("<f4", copy=False).tobytes())
 
 
 def _check_target(folder: Path) -> None:
@@ -226,6 +230,14 @@ def _check_target(folder: Path) -> None:
         raise BundleError(f"{folder} is a file; name a folder for the bundle")
     if any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise BundleError(f"{folder} holds other files and is not a bundle; name another folder")
+
+
+def _check_front_ends(checkpoint: Checkpoint) -> None:
+    """What the small files lack is said now and not after the graphs of a large checkpoint are written."""
+    tokenizer_json(checkpoint.folder)
+    chat_template(checkpoint.folder)
+    audio_front_end(checkpoint.folder, checkpoint.config)
+    vision_front_end(checkpoint.folder, checkpoint.config)
 
 
 def _check_space(checkpoint: Checkpoint, bundle_folder: Path) -> None:
@@ -255,7 +267,12 @@ def _beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             target.rename(old)
-        beside.rename(target)
+        try:
+            beside.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -45,9 +45,9 @@ class Checkpoint:
         if index.exists():
             try:
                 names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            except (json.JSONDecodeError, KeyError) as error:
+                shards = {shard: self.folder / shard for shard in sorted(set(names.values()))}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BundleError(f"{index} is not a safetensors index; download the checkpoint again") from error
-            shards = {shard: self.folder / shard for shard in sorted(set(names.values()))}
             missing = [shard for shard, path in shards.items() if not path.exists()]
             if missing:
                 raise BundleError(

@@ -156,14 +156,21 @@ def read_config(path: Path) -> OmniConfig:
     if not isinstance(values, dict) or values.get("model_type") != "qwen2_5_omni":
         kind = values.get("model_type") if isinstance(values, dict) else type(values).__name__
         raise BundleError(f"{path} is of model type {kind}; only qwen2_5_omni can be exported")
-    root = _Section(values, str(path))
+    try:
+        config = _config(_Section(values, str(path)))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise BundleError(f"{path} holds a value that cannot be: {error}; download the checkpoint again") from error
+    _check_widths(config, path)
+    return config
+
+
+def _config(root: _Section) -> OmniConfig:
     thinker, talker = root.section("thinker_config"), root.section("talker_config")
     speech = root.section("token2wav_config")
-    decoder = _thinker(thinker.section("text_config"))
-    config = OmniConfig(
+    return OmniConfig(
         audio=_audio(thinker.section("audio_config")),
         vision=_vision(thinker.section("vision_config")),
-        thinker=decoder,
+        thinker=_thinker(thinker.section("text_config")),
         talker=_talker(talker),
         flow=_flow(speech.section("dit_config")),
         vocoder=_vocoder(speech.section("bigvgan_config")),
@@ -173,8 +180,6 @@ def read_config(path: Path) -> OmniConfig:
             seconds_per_chunk=thinker.find("seconds_per_chunk", 2),
         ),
     )
-    _check_widths(config, path)
-    return config
 
 
 def _check_widths(config: OmniConfig, path: Path) -> None:

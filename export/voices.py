@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def read_voices(folder: Path) -> dict[str, Voice]:
         }
     except FileNotFoundError as error:
         raise BundleError(f"{folder} lacks {SPEAKERS} (the voices); download the checkpoint again") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # torch's reader of pickles lets out whatever it stumbles over
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BundleError(f"{path} is damaged or is no speaker file ({reason}); download it again") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..models.bundle import Bundle, open_bundle
+from ..models.errors import RequestError
 from ..models.store import resolve
 from .decoder import OnnxDecoder
 from .encoders import AudioEncoder, VisionEncoder
@@ -48,7 +49,15 @@ def load(
 
 
 def load_stages(bundle: Bundle, *, threads: int = 0, max_pixels: int | None = None) -> Stages:
-    """Load all six subnetworks and what goes between them."""
+    """Load all six subnetworks and what goes between them.
+
+    Raises:
+        RequestError: a limit that leaves no pixels, or a negative number of threads.
+    """
+    if max_pixels is not None and max_pixels < 1:
+        raise RequestError(f"pictures of at most {max_pixels} pixels cannot be; use 1 or more")
+    if threads < 0:
+        raise RequestError(f"{threads} threads cannot be; use 1 or more, or 0 for one a core")
     manifest = bundle.manifest
     tokenizer = Tokenizer(bundle.path(manifest.tokenizer))
     template = ChatTemplate(bundle.path(manifest.chat_template).read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -66,15 +66,44 @@ def decide(options: Options, manifest: Manifest) -> Plan:
         manifest.flow.steps if options.flow_steps is None else options.flow_steps,
         guidance,
     )
-    text = _sampling(options.text_sampling or manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
-    codes = _sampling(options.code_sampling or manifest.talker_sampling, options.max_codes, options.greedy, "codes")
+    text = _sampling(options.text_sampling, manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
+    codes = _sampling(options.code_sampling, manifest.talker_sampling, options.max_codes, options.greedy, "codes")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     if seed < 0:
         raise RequestError(f"seed {seed} is negative; use 0 or more")
     return Plan(options.speech, voice, text, codes, solver, seed)
 
 
-def _sampling(sampling: Sampling, limit: int | None, greedy: bool, what: str) -> Sampling:
+def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
+    """Shorten the longest text and speech to what the model's contexts leave.
+
+    Args:
+        plan: decided.
+        manifest: of the model.
+        used: rows of the prompt, or the position after its last one if that is higher (clips count in time).
+
+    Raises:
+        RequestError: nothing is left.
+    """
+    # The talker also reads the voice and the reply's first token before its first code.
+    left = min(manifest.thinker.context - used, manifest.talker.context - used - 2)
+    if left < 1:
+        raise RequestError(
+            f"the prompt takes {used} positions; this model has {manifest.thinker.context}. "
+            "Shorten the text or the media (--max-pixels for pictures), or start a new conversation"
+        )
+    shorter = [
+        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, left))
+        for sampling in (plan.text, plan.codes)
+    ]
+    return replace(plan, text=shorter[0], codes=shorter[1])
+
+
+def _sampling(wish: Sampling | None, own: Sampling, limit: int | None, greedy: bool, what: str) -> Sampling:
+    """The wish, or the model's own way; what ends a reply is the model's unless the wish says otherwise."""
+    sampling = own
+    if wish is not None:
+        sampling = msgspec.structs.replace(wish, stop=wish.stop or own.stop, suppress=wish.suppress or own.suppress)
     if limit is not None:
         if limit < 1:
             raise RequestError(f"at most {limit} {what} cannot be; use 1 or more")

@@ -112,6 +112,8 @@ class Perception:
             raise MediaError(f"a sound of {source.size} samples is too short to hear; give more than 20 ms")
         if source.size > self._audio.max_seconds * self._audio.rate:
             raise MediaError(f"a sound is longer than {self._audio.max_seconds} s; cut it")
+        if not np.isfinite(source).all():
+            raise MediaError("a sound holds samples that are not numbers; give values in [-1, 1]")
         return log_mel(np.asarray(source, np.float32), self._audio)
 
     def _clip(self, part: Video) -> Features:

@@ -61,5 +61,7 @@ class Sampler:
             above = np.cumsum(weights) - weights
             kept = max(1, int(np.searchsorted(above, self.sampling.top_p)))
             weights = weights[:kept] / weights[:kept].sum()
-        place = int(np.searchsorted(np.cumsum(weights), self._rng.random(), side="right"))
-        return int(candidates[min(place, weights.size - 1)])
+        shares = np.cumsum(weights)
+        # The sum may round to just under 1; past it lie only ids of weight 0, the suppressed ones among them.
+        below = min(self._rng.random(), np.nextafter(shares[-1], 0))
+        return int(candidates[np.searchsorted(shares, below, side="right")])

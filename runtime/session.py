@@ -15,9 +15,9 @@ from ..models.manifest import Manifest
 from .events import AudioDelta, Done, Event, Statistics, TextDelta
 from .flow import Noise
 from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
-from .options import Options, Plan, decide
+from .options import Options, Plan, decide, fit
 from .perception import Perception, Rows
-from .positions import Span, mrope
+from .positions import Positions, mrope
 from .prompt import Prompt, PromptBuilder
 from .sampling import Sampler
 from .speech import Reply, Speech, Spoken
@@ -68,6 +68,7 @@ class Session:
             self._initial = (system(stages.bundle.manifest.speech_prompt), *history)
         self._history = list(self._initial)
         self._busy = False
+        self._asked: Prompt | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -80,7 +81,13 @@ class Session:
         return tuple(self._history)
 
     def reset(self) -> None:
-        """Start the conversation anew; caches are emptied when the next prompt turns out to differ."""
+        """Start the conversation anew; caches are emptied when the next prompt turns out to differ.
+
+        Raises:
+            RequestError: a response is still going on.
+        """
+        self._check_free()
+        self._asked = None
         self._history = list(self._initial)
 
     def respond(self, *parts: Part | str, options: Options | None = None) -> Iterator[Event]:
@@ -88,7 +95,8 @@ class Session:
 
         Everything about the request is checked, and media are decoded, before this returns; the work is done while
         the events are read. Closing the iterator cancels within one step, and the conversation then continues from
-        what was said; a turn without a single generated token is as if it had not been.
+        what was said; a turn without a single generated token is as if it had not been. A response of which nothing
+        was read when another is asked for is given up.
 
         Args:
             parts: text (str or Text) and media, in order.
@@ -101,8 +109,7 @@ class Session:
             RequestError: the options or the conversation cannot be served.
             MediaError: a sound, picture or clip cannot be used.
         """
-        if self._busy:
-            raise RequestError("the previous response is still going on; read it to its end or close it first")
+        self._check_free()
         if not parts:
             raise RequestError("there is nothing to answer: give text, a sound, a picture or a clip")
         start = time.perf_counter()
@@ -113,24 +120,31 @@ class Session:
         media = _media([*self._history, question])
         sizes = [self._stages.perception.features(part).size for part in media]
         prompt = self._stages.prompts.build([*self._history, question], sizes)
-        self._check_length(prompt)
+        places = self._places(prompt, len(prompt.ids))
+        plan = fit(plan, self.manifest, max(len(prompt.ids), places.next_position))
         progress = _Progress(start, plan, len(prompt.ids), media_s=time.perf_counter() - start)
         self._stages.perception.forget(set(media))
-        return self._respond(question, prompt, media, progress)
+        self._asked = prompt
+        return self._respond(question, prompt, places, media, progress)
 
-    def _check_length(self, prompt: Prompt) -> None:
-        context = self.manifest.thinker.context
-        if len(prompt.ids) >= context:
-            raise RequestError(
-                f"the prompt has {len(prompt.ids)} tokens; this model reads at most {context - 1}. "
-                "Shorten the text or the media, or start a new conversation"
-            )
+    def _check_free(self) -> None:
+        if self._busy:
+            raise RequestError("the previous response is still going on; read it to its end or close it first")
 
-    def _respond(self, question: Message, prompt: Prompt, media: list[Media], progress: _Progress) -> Iterator[Event]:
-        self._busy = True
+    def _places(self, prompt: Prompt, length: int) -> Positions:
+        """TMRoPE positions of the prompt and of the text tokens after it, `length` in all."""
+        return mrope(length, prompt.spans, self.manifest.clock, self.manifest.vision.merge)
+
+    def _respond(
+        self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress
+    ) -> Iterator[Event]:
+        if self._asked is not prompt:
+            # What was said since then is not in its prompt.
+            raise RequestError("this response was given up for another one, or by a reset; ask again")
+        self._busy, self._asked = True, None
         ids: list[int] = []
         try:
-            self._prefill(prompt, media, progress)
+            self._prefill(prompt, places, media, progress)
             rows: list[NDArray[np.float32]] = []
             text = ""
             for delta in self._write(progress, ids, rows):
@@ -147,13 +161,12 @@ class Session:
                 reply = Tokens(said, self._stages.tokenizer.decode(said))
                 self._history += [question, assistant(reply)]
 
-    def _prefill(self, prompt: Prompt, media: list[Media], progress: _Progress) -> None:
+    def _prefill(self, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress) -> None:
         start = time.perf_counter()
         encoded = [self._stages.perception.rows(part) for part in media]
         progress.media_s += time.perf_counter() - start
         start = time.perf_counter()
         thinker = self._stages.thinker
-        places = mrope(len(prompt.ids), prompt.spans, self.manifest.clock, self.manifest.vision.merge)
         rows, marks = _merge(thinker.embed(prompt.ids), prompt, encoded)
         kept = thinker.read(Reading(prompt.ids, rows, places.rows, places.next_position, marks))
         self._stages.speech.keep(kept)
@@ -191,8 +204,7 @@ class Session:
         speech, plan = self._stages.speech, progress.plan
         length = len(prompt.ids)
         # The voice and the first reply token are two more tokens of text to the talker.
-        spans: Sequence[Span] = prompt.spans
-        places = mrope(length + 2, spans, self.manifest.clock, self.manifest.vision.merge)
+        places = self._places(prompt, length + 2)
         reply = Reply(self._stages.thinker.context.talker_rows[:length], places.rows, rows)
         start = time.perf_counter()
         sampler = speech.sampler(reply, np.random.default_rng([plan.seed, 0x2E]), plan.codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +22,41 @@ class Embeddings:
     def __init__(self, path: Path) -> None:
         self._table: NDArray[np.float32] = np.load(path, mmap_mode="r")
 
+    @property
+    def width(self) -> int:
+        """Of a row."""
+        return self._table.shape[1]
+
     def rows(self, ids: NDArray[np.int64] | list[int]) -> NDArray[np.float32]:
         """[n] -> [n, width]."""
         return np.asarray(self._table[np.asarray(ids, np.int64)], np.float32)
 
 
-@dataclass(eq=False)
 class Context:
     """What the thinker's cache holds, so that the next prompt pays only for what is new.
 
     Rows of a medium are told apart by `marks`: 0 for text, a number of its own for each part.
+
+    Args:
+        width: of the rows for the talker, the thinker's hidden size.
     """
 
-    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    positions: NDArray[np.int64] = field(default_factory=lambda: np.empty((3, 0), np.int64))
-    marks: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    talker_rows: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    def __init__(self, width: int) -> None:
+        self._length = 0
+        self._ids = np.empty(0, np.int64)
+        self._marks = np.empty(0, np.int64)
+        self._positions = np.empty((0, 3), np.int64)
+        self._talker_rows = np.empty((0, width), np.float32)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """[n]"""
+        return self._ids[: self._length]
+
+    @property
+    def talker_rows(self) -> NDArray[np.float32]:
+        """[n, hidden]: embedding (zero for media) + hidden state of each row (FACTS §5)."""
+        return self._talker_rows[: self._length]
 
     def common(self, ids: NDArray[np.int64], positions: NDArray[np.int64], marks: NDArray[np.int64]) -> int:
         """How many leading rows of a prompt are the cached ones: same id, same place, same medium.
@@ -45,15 +64,14 @@ class Context:
         Places count: after a clip whose sound ended early, a reply was generated higher than the next prompt
         has it (FACTS §3.4, quirk), and must then be read again.
         """
-        length = min(len(self.ids), len(ids))
-        same = (self.ids[:length] == ids[:length]) & (self.marks[:length] == marks[:length])
-        same &= (self.positions[:, :length] == positions[:, :length]).all(axis=0)
+        length = min(self._length, len(ids))
+        same = (self._ids[:length] == ids[:length]) & (self._marks[:length] == marks[:length])
+        same &= (self._positions[:length] == positions.T[:length]).all(axis=1)
         return length if same.all() else int(same.argmin())
 
     def truncate(self, length: int) -> None:
         """Forget all rows from `length` on."""
-        self.ids, self.marks = self.ids[:length], self.marks[:length]
-        self.positions, self.talker_rows = self.positions[:, :length], self.talker_rows[:length]
+        self._length = min(self._length, length)
 
     def append(
         self,
@@ -62,12 +80,23 @@ class Context:
         marks: NDArray[np.int64],
         talker_rows: NDArray[np.float32],
     ) -> None:
-        """Note rows that the cache now holds as well."""
-        width = talker_rows.shape[1]
-        self.ids = np.concatenate([self.ids, ids])
-        self.marks = np.concatenate([self.marks, marks])
-        self.positions = np.concatenate([self.positions, positions], axis=1)
-        self.talker_rows = np.concatenate([self.talker_rows.reshape(-1, width), talker_rows])
+        """Note rows that the cache now holds as well; positions [3, n]."""
+        start, stop = self._length, self._length + len(ids)
+        if stop > len(self._ids):
+            # Doubling, so that a token costs its own row and not a copy of the conversation.
+            self._grow(max(stop, 2 * len(self._ids)))
+        self._ids[start:stop] = ids
+        self._marks[start:stop] = marks
+        self._positions[start:stop] = positions.T
+        self._talker_rows[start:stop] = talker_rows
+        self._length = stop
+
+    def _grow(self, capacity: int) -> None:
+        for name in ("_ids", "_marks", "_positions", "_talker_rows"):
+            old = getattr(self, name)
+            new = np.empty((capacity, *old.shape[1:]), old.dtype)
+            new[: self._length] = old[: self._length]
+            setattr(self, name, new)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +131,7 @@ class Thinker:
         self._embeddings = embeddings
         self._logits = np.empty(0, np.float32)
         self._next_position = 0
-        self.context = Context()
+        self.context = Context(embeddings.width)
 
     def embed(self, ids: NDArray[np.int64] | list[int]) -> NDArray[np.float32]:
         """[n] -> [n, hidden]."""

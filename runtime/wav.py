@@ -21,20 +21,25 @@ class WavWriter:
     """Writes a mono 16-bit file beside its place and puts it there when closed without an error.
 
     Args:
-        path: of the file; an older one stays until the new one is complete.
+        path: of the file; an older one stays until the new one is complete, or for good if nothing is written.
         rate: samples per second.
 
     Raises:
-        OmniError: the folder cannot be written.
+        OmniError: the folder cannot be written, or `path` is none of a file; from `write` and at the end as well,
+            when the disk is full.
     """
 
     def __init__(self, path: Path, rate: int) -> None:
         self.path = path
+        if not path.name or path.is_dir():
+            raise OmniError(f"{path} is a folder; name a file for the speech with --out")
         self._beside = path.with_name(f".{path.name}.partial")
         try:
-            self._file = wave.open(str(self._beside), "wb")  # noqa: SIM115 (closed in __exit__)
+            # Opened here, because a wave.open that fails prints a traceback of its own when it is collected.
+            self._raw = self._beside.open("wb")
         except OSError as error:
-            raise OmniError(f"{path} cannot be written: {error.strerror}. Choose another place with --out") from error
+            raise self._unwritable(error) from error
+        self._file = wave.open(self._raw, "wb")  # noqa: SIM115 (closed in __exit__)
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(rate)
@@ -44,7 +49,7 @@ class WavWriter:
         try:
             self._file.writeframes(pcm16(samples))
         except OSError as error:
-            raise OmniError(f"{self.path} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> WavWriter:
         return self
@@ -52,8 +57,18 @@ class WavWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if kind is None:
-            self._beside.replace(self.path)
-        else:
+        try:
+            complete = kind is None and self._file.getnframes() > 0
+            with self._raw:
+                self._file.close()
+            if complete:
+                self._beside.replace(self.path)
+        except OSError as error:
+            # What the block ran into comes first: a full disk is in the way of closing the file, too.
+            if kind is None:
+                raise self._unwritable(error) from error
+        finally:
             self._beside.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> OmniError:
+        return OmniError(f"{self.path} cannot be written: {error.strerror}. Choose another place with --out")

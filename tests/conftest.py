@@ -2,7 +2,11 @@
 
 import hashlib
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +50,47 @@ def tiny(pytestconfig: pytest.Config) -> Tiny:
     sources = sorted([*root.glob("export/*.py"), *root.glob("models/*.py")])
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return Tiny(pytestconfig.cache.mkdir(f"tiny-{digest}"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line on stderr, notices apart, of a command that failed as it should."""
+        lines = [line for line in self.err.splitlines() if not line.startswith(("note: ", "["))]
+        assert self.code not in (0, None)
+        assert "Traceback" not in self.err
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture
+def outcome() -> type[Outcome]:
+    return Outcome
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    """Run `main` in this process, in an empty folder."""
+    from omni_edge.apps import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["omni-edge", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit:
+            code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return run

@@ -1,5 +1,7 @@
 """The solver's times are those of the reference (FACTS §6.2)."""
 
+import itertools
+
 import pytest
 
 from omni_edge.models.schedule import solver_times, time_points
@@ -18,7 +20,7 @@ def test_points_rise_from_0_to_1(steps, sway):
     assert len(points) == steps
     assert points[0] == 0
     assert points[-1] == pytest.approx(1)
-    assert all(a < b for a, b in zip(points, points[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(points))
 
 
 def test_without_sway_they_are_even():

@@ -1,0 +1,177 @@
+"""The export as a whole: the same bundle from any form of the checkpoint, and nothing lost when it fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from omni_edge.export import bundle as exporting
+from omni_edge.export.bundle import Progress, export_bundle
+from omni_edge.models.bundle import open_bundle, verify
+from omni_edge.models.errors import BundleError
+
+pytestmark = pytest.mark.torch
+ROOT = Path(__file__).parents[2]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def target(tmp_path, tiny) -> Path:
+    """The place of a bundle, with an older one in it."""
+    return Path(shutil.copytree(tiny.bundle("like-3b"), tmp_path / "out" / "bundle"))
+
+
+def untouched(target: Path, before: dict[str, bytes]) -> bool:
+    return contents(target) == before and list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.slow
+def test_shards_and_a_second_export_give_the_same_bytes(tiny, shard, tmp_path):
+    """Nothing of the machine, the time or the form of the checkpoint is in a bundle."""
+    folder = Path(shutil.copytree(tiny.checkpoint("like-3b"), tmp_path / "elsewhere" / "like-3b"))
+    export_bundle(shard(folder, 4), tmp_path / "bundle")
+    first, second = contents(tiny.bundle("like-3b")), contents(tmp_path / "bundle")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+    verify(open_bundle(tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("shape", ["like-3b"])
+def test_graphs_say_nothing_of_the_machine(shape, tiny):
+    marks = [str(ROOT), str(Path.home()), "/tmp", "site-packages", sys.prefix, ".py"]
+    for name, content in contents(tiny.bundle(shape)).items():
+        if name.endswith((".onnx", ".json", ".jinja")):
+            assert [mark for mark in marks if len(mark) > 2 and mark.encode() in content] == [], name
+
+
+def test_progress_names_every_step_once(cheap, checkpoint, tmp_path):
+    told: list[Progress] = []
+    export_bundle(checkpoint, tmp_path / "bundle", told.append)
+    steps = [*cheap, "tables", "digests", "done"]
+    assert list(dict.fromkeys(each.step for each in told)) == steps
+    assert [each.done for each in told if not each.part] == list(range(len(steps)))
+    assert {each.total for each in told} == {len(steps) - 1}
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_good_export_takes_the_place(older, cheap, checkpoint, tmp_path, target):
+    place = target if older else tmp_path / "new" / "bundle"
+    (target / "leftover").touch()
+    export_bundle(checkpoint, place)
+    verify(open_bundle(place))
+    assert not (place / "leftover").exists()
+    assert list(place.parent.iterdir()) == [place]
+
+
+ERRORS = {
+    "interrupt": KeyboardInterrupt(),
+    "full disk": OSError(errno.ENOSPC, "No space left on device"),
+    "other": OSError(errno.EIO, "Input/output error"),
+    "memory": MemoryError(),
+    "checkpoint": BundleError("it lacks a tensor"),
+}
+
+
+@pytest.mark.parametrize("where", ["first graph", "last graph", "digests", "rename"])
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_failed_export_leaves_the_older_bundle(case, where, cheap, checkpoint, target, monkeypatch):
+    error = ERRORS[case]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    if where == "digests":
+        monkeypatch.setattr(exporting, "describe_files", fail)
+    elif where == "rename":
+        rename = Path.rename
+        monkeypatch.setattr(Path, "rename", lambda old, new: fail() if ".partial" in old.name else rename(old, new))
+    else:
+        cheap[list(cheap)[0 if where == "first graph" else -1]] = fail
+    before = contents(target)
+    with pytest.raises(BundleError if isinstance(error, OSError) else type(error)) as caught:
+        export_bundle(checkpoint, target)
+    monkeypatch.undo()
+    assert untouched(target, before)
+    if case == "full disk":
+        assert f"disk of {target.parent} is full" in str(caught.value)
+
+
+def test_what_was_left_of_a_killed_export_is_no_harm(cheap, checkpoint, target):
+    for left in (".bundle.partial", ".bundle.old"):
+        (target.parent / left).mkdir()
+        (target.parent / left / "thinker.onnx").touch()
+    export_bundle(checkpoint, target)
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("kind", ["file", "other folder"])
+def test_places_that_are_not_for_a_bundle(kind, cheap, checkpoint, tmp_path):
+    place = tmp_path / "place"
+    if kind == "file":
+        place.write_text("mine")
+    else:
+        place.mkdir()
+        (place / "mine").touch()
+    with pytest.raises(BundleError, match=str(place)):
+        export_bundle(checkpoint, place)
+    assert place.exists()
+    assert not list(tmp_path.glob(".place*"))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json", "chat_template.json", "spk_dict.pt"])
+def test_a_small_file_that_is_missing_is_told_before_any_work(name, cheap, checkpoint, tmp_path):
+    (checkpoint / name).unlink()
+    (checkpoint / "tokenizer_config.json").unlink()  # another place for the template
+    told: list[Progress] = []
+    with pytest.raises(BundleError, match=f"{checkpoint}.* {name.partition('.')[0].partition('_template')[0]}"):
+        export_bundle(checkpoint, tmp_path / "bundle", told.append)
+    assert told == []
+    assert not list(tmp_path.glob("*bundle*"))
+
+
+def test_a_disk_too_small_is_told_before_any_work(cheap, checkpoint, target, monkeypatch):
+    before = contents(target)
+    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(BundleError, match=r"0\.0 GB free but the bundle needs"):
+        export_bundle(checkpoint, target)
+    assert untouched(target, before)
+
+
+def test_a_disk_that_really_fills_up(cheap, checkpoint, tmp_path):
+    """Enough for the weights, so that the export starts; not for the rest."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3200k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        with pytest.raises(BundleError, match=f"the disk of {disk} is full"):
+            export_bundle(checkpoint, disk / "bundle")
+        assert not any(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_under_a_table(checkpoint, tmp_path):
+    (tmp_path / "table.npy").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        exporting._write_table(
+            exporting.Checkpoint(checkpoint), "thinker.model.embed_tokens.weight", tmp_path / "table.npy"
+        )
+
+
+def test_the_manifest_names_its_source(tiny):
+    manifest = json.loads((tiny.bundle("like-3b") / "manifest.json").read_text())
+    assert manifest["source"]["checkpoint"] == "like-3b"
+    assert str(ROOT) not in json.dumps(manifest)

@@ -1,0 +1,105 @@
+"""The runtime without torch, and how long starting takes."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BLOCKED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir", "optimum", "safetensors", "torchvision")
+LIMIT = 0.5
+"""Seconds for importing the runtime, and for the help."""
+CHAIN = """
+import json, sys
+for name in {blocked}:
+    sys.modules[name] = None  # importing it raises ImportError
+import numpy as np
+from omni_edge.runtime.events import AudioDelta
+from omni_edge.runtime.load import load
+from omni_edge.runtime.messages import Audio, Image, Video
+from omni_edge.runtime.options import Options
+bundle, clip = sys.argv[1:]
+session = load(bundle)
+picture = np.random.default_rng(0).integers(0, 256, (84, 112, 3), np.uint8)
+sound = np.sin(np.arange(16000, dtype=np.float32) / 9)
+options = Options(greedy=True, max_tokens=5, max_codes=6)
+parts = (Image(picture), Audio(sound), Video(clip, use_audio=True), "What is this?")
+*events, done = session.respond(*parts, options=options)
+samples = sum(event.samples.size for event in events if isinstance(event, AudioDelta))
+loaded = [name for name in {blocked} if sys.modules.get(name) is not None]
+print(json.dumps([done.samples, samples, len(done.ids), loaded]))
+"""
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Two seconds with sound."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    with av.open(path, "w") as container:
+        video = container.add_stream("mpeg4", rate=4)
+        video.width, video.height, video.pix_fmt = 112, 84, "yuv420p"
+        sound = container.add_stream("aac", rate=16000)
+        sound.layout = "mono"
+        for index in range(8):
+            frame = av.VideoFrame.from_ndarray(np.full((84, 112, 3), 20 * index, np.uint8), format="rgb24")
+            container.mux(video.encode(frame))
+        samples = np.sin(np.arange(32000, dtype=np.float32) / 7)[None]
+        audio = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        audio.rate = 16000
+        container.mux(sound.encode(audio))
+        for stream in (video, sound):
+            container.mux(stream.encode(None))
+    return path
+
+
+def test_the_whole_chain_without_what_only_export_needs(tiny, clip):
+    program = CHAIN.format(blocked=BLOCKED)
+    command = [sys.executable, "-c", program, str(tiny.bundle("like-3b")), str(clip)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    samples, heard, tokens, loaded = json.loads(result.stdout)
+    assert samples == heard > 0
+    assert tokens > 0
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "import omni_edge.runtime"],
+        ["-m", "omni_edge.apps.cli", "--help"],
+        ["-m", "omni_edge.apps.cli", "run", "--help"],
+        ["-m", "omni_edge.apps.cli", "--version"],
+    ],
+    ids=" ".join,
+)
+def test_starting_is_quick(arguments):
+    """Best of five, and processor time, so that a busy machine does not count."""
+    assert min(_processor_seconds(arguments) for _ in range(5)) < LIMIT
+
+
+def _processor_seconds(arguments: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def test_importing_every_runtime_module_loads_nothing_heavy():
+    """Nor does the command line load ONNX Runtime before it needs it."""
+    program = (
+        "import sys, omni_edge.runtime.load, omni_edge.runtime.messages\n"
+        f"assert not [name for name in {BLOCKED} if name in sys.modules]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    program = (
+        "import sys, omni_edge.apps.cli\n"
+        f"assert not [name for name in {(*BLOCKED, 'onnxruntime', 'av')} if name in sys.modules]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
