@@ -75,7 +75,7 @@ def decide(options: Options, manifest: Manifest) -> Plan:
 
 
 def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
-    """Shorten the longest text and speech to what the model's contexts leave.
+    """Shorten the longest text and speech to what the model's contexts and its flow leave.
 
     Args:
         plan: decided.
@@ -92,9 +92,10 @@ def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
             f"the prompt takes {used} positions; this model has {manifest.thinker.context}. "
             "Shorten the text or the media (--max-pixels for pictures), or start a new conversation"
         )
+    speakable = min(left, manifest.flow.max_frames // manifest.flow.repeats)
     shorter = [
-        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, left))
-        for sampling in (plan.text, plan.codes)
+        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, most))
+        for sampling, most in ((plan.text, left), (plan.codes, speakable))
     ]
     return replace(plan, text=shorter[0], codes=shorter[1])
 

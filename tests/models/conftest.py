@@ -22,7 +22,10 @@ from omni_edge.models.bundle import describe_files, write_manifest
 NETWORK_FILES = {name: (f"{name}.onnx", f"{name}.onnx.data") for name in m.SUBNETWORKS}
 ODD = "extra/odd [1].bin"
 """In a subfolder, and with marks that a pattern would take for its own."""
-TABLES = ("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz", "flow.npz", ODD)
+TABLES = (
+    *("tokenizer.json", "chat_template.jinja", "embeddings.npy", "codec_embeddings.npy", "voices.npz", "flow.npz"),
+    ODD,
+)
 
 
 def filled(record: type, **known: object) -> Any:
