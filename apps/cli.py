@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -57,7 +58,9 @@ model_commands.register(app)
 
 def main() -> None:
     """Run the command line; what the user can act on becomes one line on stderr and status 1."""
-    # Downloads go through libraries that would rather be silent than quick when stderr is a pipe.
+    # Not every terminal can show every character that a model may write.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except OmniError as error:

@@ -104,7 +104,8 @@ class JsonOutput:
         )
 
     def _print(self, event: dict[str, Any]) -> None:
-        print(json.dumps(event, ensure_ascii=False), file=self._out, flush=True)
+        # In ASCII, which every encoding of stdout can write, as it can a path that is no Unicode.
+        print(json.dumps(event), file=self._out, flush=True)
 
 
 def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -> None:

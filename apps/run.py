@@ -79,7 +79,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     # What is heavy is imported here, so that --help stays quick.
     from ..models.errors import RequestError
     from ..models.store import notice_of
-    from ..runtime.load import load
+    from ..runtime.loading import load
     from ..runtime.messages import system as system_message
     from ..runtime.options import Options
     from .output import JsonOutput, TerminalOutput, show

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..models.manifest import Sampling
     from .events import AudioDelta, Done, Event, Statistics, TextDelta
-    from .load import load
+    from .loading import load
     from .messages import Audio, Image, Message, Text, Video, assistant, system, user
     from .options import Options
     from .session import Session
@@ -42,7 +42,7 @@ __all__ = [
 _PLACES = {
     "..models.manifest": ("Sampling",),
     ".events": ("AudioDelta", "Done", "Event", "Statistics", "TextDelta"),
-    ".load": ("load",),
+    ".loading": ("load",),
     ".messages": ("Audio", "Image", "Message", "Text", "Video", "assistant", "system", "user"),
     ".options": ("Options",),
     ".session": ("Session",),

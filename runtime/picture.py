@@ -31,7 +31,7 @@ def read_picture(source: Source | Image.Image) -> npt.NDArray[np.uint8]:
 
     Raises:
         MediaError: the file cannot be read or is no picture, its pixels are floats, it is too large for
-            Pillow's safety limit, or one side is over 200 times the other.
+            Pillow's safety limit, a single pixel, or one side is over 200 times the other.
     """
     if isinstance(source, Image.Image):
         return _pixels(source, "the picture")
@@ -50,6 +50,9 @@ def read_picture(source: Source | Image.Image) -> npt.NDArray[np.uint8]:
 
 def _pixels(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
     check_ratio(image.height, image.width, name)
+    if image.width * image.height == 1:
+        # The reference would enlarge it, and the model describe a picture that nobody took.
+        raise MediaError(f"{name} is a single pixel; there is nothing to see in it. Give a larger picture")
     return np.array(_to_rgb(ImageOps.exif_transpose(image), name))
 
 

@@ -31,8 +31,9 @@ class WavWriter:
 
     def __init__(self, path: Path, rate: int) -> None:
         self.path = path
-        if not path.name or path.is_dir():
-            raise OmniError(f"{path} is a folder; name a file for the speech with --out")
+        if not path.name or (path.exists() and not path.is_file()):
+            # The rename would put a file in the place of a device such as /dev/null.
+            raise OmniError(f"{path} is a folder or a device; name a file for the speech with --out")
         self._beside = path.with_name(f".{path.name}.partial")
         try:
             # Opened here, because a wave.open that fails prints a traceback of its own when it is collected.

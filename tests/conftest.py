@@ -5,10 +5,18 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about what else the machine is doing than about the code.
+settings.register_profile("omni-edge", deadline=None)
+settings.load_profile("omni-edge")
+# Their files import the exporter. Other tests ask for what they need of it, and skip themselves.
+collect_ignore = [] if find_spec("torch") else ["export", "parity", "test_optimum_cli.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -168,4 +168,4 @@ def test_the_orientation_tag_is_obeyed(tmp_path: Path) -> None:
 
 
 def test_one_pixel_is_a_picture() -> None:
-    assert read_picture(png(Image.new("RGB", (1, 1), (1, 2, 3)))).tolist() == [[[1, 2, 3]]]
+    assert read_picture(png(Image.new("RGB", (1, 2), (1, 2, 3)))).tolist() == [[[1, 2, 3]], [[1, 2, 3]]]

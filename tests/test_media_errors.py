@@ -191,7 +191,8 @@ def test_pictures(tmp_path: Path) -> None:
     assert "measures 20000x50 pixels, but one side may be at most 200" in complaint(read_picture, png(20000, 50))
     with pytest.raises(MediaError, match="the picture measures 20000x50"):
         read_picture(Image.new("RGB", (20000, 50)))
-    assert picture_patches(read_picture(png(1, 1)), VISION).grid == (1, 4, 4)
+    assert "is a single pixel" in complaint(read_picture, png(1, 1))
+    assert picture_patches(read_picture(png(2, 2)), VISION).grid == (1, 4, 4)
 
 
 def test_a_picture_past_the_safety_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from omni_edge.models.bundle import open_bundle
 from omni_edge.runtime.session import Session
 
-loading = importlib.import_module("omni_edge.runtime.load")  # the package has a function of that name
+loading = importlib.import_module("omni_edge.runtime.loading")  # the package has a function of that name
 PROGRAM = [sys.executable, "-m", "omni_edge.apps.cli"]
 CHEAP = ("--greedy", "--max-tokens", "5", "--max-codes", "6", "--solver", "euler", "--flow-steps", "2")
 

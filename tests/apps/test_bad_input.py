@@ -76,6 +76,7 @@ MEDIA: dict[str, tuple[str, Callable[[Path, Callable[..., Path]], Path], str]] =
     "no samples": ("--audio", lambda at, _: write_wav(at / "none.wav", np.zeros(0)), "no samples"),
     "19 ms": ("--audio", lambda at, _: write_wav(at / "click.wav", tone(0.019)), "19 ms"),
     "40 minutes": ("--audio", lambda at, _: forty_minutes(at / "talk.wav"), "300 s"),
+    "one pixel": ("--image", lambda at, _: picture(at / "dot.png", 1, 1), "single pixel"),
     "20000x50": ("--image", lambda at, _: picture(at / "strip.png", 20000, 50), "20000x50"),
     "truncated": ("--video", lambda at, clip: half(clip(at / "cut.mp4", 3)), "damaged"),
     "no frames": ("--video", lambda at, _: without_frames(at / "blank.mkv"), "frame"),
@@ -103,8 +104,8 @@ def test_media(case, asked, clip, tmp_path):
     assert (tmp_path / "reply.wav").read_bytes() == b"older"
 
 
-def test_the_smallest_picture_is_fine(asked, tmp_path):
-    assert asked("--image", picture(tmp_path / "dot.png", 1, 1), "--text", "?").code == 0
+def test_a_small_picture_is_fine(asked, tmp_path):
+    assert asked("--image", picture(tmp_path / "dots.png", 2, 1), "--text", "?").code == 0
 
 
 REQUESTS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -117,7 +118,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "seed": (("--text", "x", "--seed", "-5"), "seed -5"),
     "bytes": (("--text", "a\udcff"), "UTF-8"),
     "context": (("--text", "word " * 9000), r"\d{5} positions; this model has 8192"),
-    "folder": (("--text", "x", "--out", "."), "folder; name a file"),
+    "folder": (("--text", "x", "--out", "."), "folder or a device; name a file"),
     "no folder": (("--text", "x", "--out", "absent/reply.wav"), "absent/reply.wav cannot be written"),
 }
 

@@ -14,7 +14,7 @@ from omni_edge.models.errors import RequestError
 from omni_edge.runtime.events import AudioDelta, Done, Statistics, TextDelta
 from omni_edge.runtime.messages import Audio, Image, Text, Video
 
-STATS = Statistics(**{name: 0 for name in Statistics.__dataclass_fields__})
+STATS = Statistics(**dict.fromkeys(Statistics.__dataclass_fields__, 0))
 EVENTS = (
     TextDelta("世界 \x1b[31m"),
     AudioDelta(np.zeros(480, np.float32), 24000),

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from omni_edge.export import bundle as exporting  # noqa: E402
-from omni_edge.export.subnetworks import EXPORTS, Written  # noqa: E402
+from omni_edge.export import bundle as exporting
+from omni_edge.export.subnetworks import EXPORTS, Written
 
 
 @pytest.fixture

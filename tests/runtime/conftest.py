@@ -10,7 +10,7 @@ import pytest
 
 from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.runtime.events import Done
-from omni_edge.runtime.load import load_stages
+from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Part
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.session import Session, Stages

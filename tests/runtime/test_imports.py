@@ -20,7 +20,7 @@ for name in {blocked}:
     sys.modules[name] = None  # importing it raises ImportError
 import numpy as np
 from omni_edge.runtime.events import AudioDelta
-from omni_edge.runtime.load import load
+from omni_edge.runtime.loading import load
 from omni_edge.runtime.messages import Audio, Image, Video
 from omni_edge.runtime.options import Options
 bundle, clip = sys.argv[1:]
@@ -94,7 +94,7 @@ def _processor_seconds(arguments: list[str]) -> float:
 def test_importing_every_runtime_module_loads_nothing_heavy():
     """Nor does the command line load ONNX Runtime before it needs it."""
     program = (
-        "import sys, omni_edge.runtime.load, omni_edge.runtime.messages\n"
+        "import sys, omni_edge.runtime.loading, omni_edge.runtime.messages\n"
         f"assert not [name for name in {BLOCKED} if name in sys.modules]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

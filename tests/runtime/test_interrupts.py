@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omni_edge.runtime.decoder import OnnxDecoder
-from omni_edge.runtime.load import load_stages
+from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Image
 from omni_edge.runtime.session import Session
 

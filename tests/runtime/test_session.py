@@ -7,7 +7,7 @@ import pytest
 
 from omni_edge.models.manifest import Sampling
 from omni_edge.runtime.events import AudioDelta, Done, TextDelta
-from omni_edge.runtime.load import load_stages
+from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Image, Text, Tokens, system, user
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.session import Session
@@ -142,7 +142,7 @@ def test_another_picture_of_the_same_size_is_not_taken_from_the_cache(session, a
     session.reset()
     second = ask(session, picture(7), "What is it?")
     assert same(ask(Session(load_stages(stages.bundle)), picture(7), "What is it?"), second)
-    rows = stages.thinker.context.talker_rows[: second.stats.prompt_rows]
+    rows = stages.thinker.context.talker_rows[: second.stats.prompt_rows].copy()
     session.reset()
     first = ask(session, picture(6), "What is it?")
     assert first.stats.prompt_rows == second.stats.prompt_rows

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from omni_edge.models.errors import MediaError, RequestError
-from omni_edge.runtime.load import load_stages
+from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Audio, Image, Message, Part, Text, Tokens, Video, user
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.session import Session

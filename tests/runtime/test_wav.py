@@ -80,3 +80,9 @@ def test_places_that_are_none(place, tmp_path, monkeypatch):
     with pytest.raises(OmniError, match="--out"):
         WavWriter(Path(place), 24000)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_device_is_not_replaced():
+    with pytest.raises(OmniError, match="/dev/null is a folder or a device"):
+        WavWriter(Path("/dev/null"), 24000)
+    assert Path("/dev/null").is_char_device()
