@@ -220,7 +220,7 @@ class Manifest(Record, frozen=True):
     talker_sampling: Sampling
     voices: Voices
     speech_prompt: str
-    """System prompt the model was trained to speak under; another one degrades its speech."""
+    """System prompt the model was trained to speak under; another one degrades its speech. Empty: it had none."""
 
 
 class _Schema(msgspec.Struct):

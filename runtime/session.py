@@ -64,8 +64,9 @@ class Session:
     def __init__(self, stages: Stages, history: Sequence[Message] = ()) -> None:
         self._stages = stages
         self._initial = tuple(history)
-        if not history or history[0].role != "system":
-            self._initial = (system(stages.bundle.manifest.speech_prompt), *history)
+        speech_prompt = stages.bundle.manifest.speech_prompt
+        if speech_prompt and (not history or history[0].role != "system"):
+            self._initial = (system(speech_prompt), *history)
         self._history = list(self._initial)
         self._busy = False
         self._asked: Prompt | None = None
