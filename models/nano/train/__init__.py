@@ -1,0 +1,1 @@
+"""Data, stages and recipe that train nano (needs the export extra)."""
