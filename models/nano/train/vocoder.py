@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -187,8 +188,8 @@ def train_vocoder(
     voices = load_voices(options.folder / "voices")
     segments, held_out = Segments(voices), HeldOut(voices)
     model, shadow = new_vocoder(shape, options.seed), new_vocoder(shape, options.seed)
-    use_kernel(model)
-    use_kernel(shadow)
+    if not (use_kernel(model) and use_kernel(shadow)):
+        print("no C compiler: the vocoder trains several times slower; apt-get install gcc", file=sys.stderr)
     average, optimizer = Average(model), Muon(model.named_parameters(), recipe.rate)
     marathon = Marathon("vocoder", options)
     saved = marathon.load()
