@@ -30,7 +30,7 @@ class Listener:
 
     def __init__(self, ring: int = 1) -> None:
         try:
-            import pocketsphinx
+            import pocketsphinx  # pyright: ignore[reportMissingImports]  (of the extra "nano")
         except ImportError as error:
             raise RecogniserMissing("judging speech needs pocketsphinx: pip install pocketsphinx") from error
         words = sorted(set(RINGS[ring].spoken))
