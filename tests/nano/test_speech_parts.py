@@ -140,7 +140,5 @@ def test_all_words_of_the_language_model_are_equally_likely():
 
 
 def test_the_kernel_leaves_the_process_its_small_numbers() -> None:
-    from omni_edge.models.nano.train.snake import kernel
-
     kernel()
     assert (np.array([1e-40], np.float32) * np.float32(0.5))[0] > 0
