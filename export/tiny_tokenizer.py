@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-_NAMES = (
+NAMES = (
     "<|endoftext|> <|im_start|> <|im_end|> <|AUDIO|> <|audio_bos|> <|audio_eos|> <|box_end|> <|quad_start|> "
     "<|quad_end|> <|vision_bos|> <|vision_eos|> <|vision_pad|> <|IMAGE|> <|VIDEO|>"
 ).split()
 # Ids without a token string: rows of the embedding table only, as 151859.. in the real vocabulary (FACTS §3.1).
-_UNNAMED = ("tts_pad", "tts_start", "tts_end", "voice0", "voice1")
+UNNAMED = ("tts_pad", "tts_start", "tts_end", "voice0", "voice1")
 
-SPECIALS: dict[str, int] = {name: 256 + index for index, name in enumerate((*_NAMES, *_UNNAMED))}
+SPECIALS: dict[str, int] = {name: 256 + index for index, name in enumerate((*NAMES, *UNNAMED))}
 """Ids of everything above the 256 byte tokens."""
 
 TEMPLATE = (
@@ -35,7 +35,7 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer = Tokenizer(models.BPE({character: index for index, character in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
     tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in _NAMES])
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in NAMES])
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
         "tokenizer_class": "Qwen2TokenizerFast",

@@ -12,7 +12,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from ..models.errors import MediaError
-from .media import Source, name_of, open_media
+from .media import name_of, open_media
+from .messages import File
 
 SHORTEST = 0.02
 """Seconds. A sound of no more than two mel frames of 10 ms gives no token at all (FACTS §4.1)."""
@@ -33,7 +34,7 @@ class AudioClip:
         return self.samples.size / self.rate
 
 
-def read_audio(source: Source, rate: int, max_seconds: float) -> AudioClip:
+def read_audio(source: File, rate: int, max_seconds: float) -> AudioClip:
     """Decode the first sound track of a file: wav, flac, mp3, m4a, ogg, or the sound of an mp4, mkv or webm.
 
     Channels are averaged, then resampled with soxr at its high quality, in that order, as librosa does

@@ -14,7 +14,8 @@ from av.video.stream import VideoStream
 
 from ..models.errors import MediaError
 from ..models.manifest import VisionFrontEnd
-from .media import Source, name_of, open_media
+from .media import name_of, open_media
+from .messages import File
 from .pixels import clip_size, fit_frame
 
 LOST = 0.1
@@ -56,7 +57,7 @@ class _Decoded:
     """Seconds at which the last one ends."""
 
 
-def read_clip(source: Source, vision: VisionFrontEnd) -> Clip:
+def read_clip(source: File, vision: VisionFrontEnd) -> Clip:
     """Decode a video, keeping an even choice of its frames, each resized at once so that memory stays bounded.
 
     Args:
@@ -119,7 +120,7 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     raise MediaError(f"{name} has no video track. Choose a video, or give it as sound")
 
 
-def _probe(source: Source) -> _Stated:
+def _probe(source: File) -> _Stated:
     name = name_of(source)
     with open_media(source) as container:
         stream = _video_stream(container, name)
@@ -130,7 +131,7 @@ def _probe(source: Source) -> _Stated:
         return _Stated(stream.frames, float(rate), seconds, bool(container.streams.audio))
 
 
-def _count(source: Source) -> int:
+def _count(source: File) -> int:
     """Frames in a file that does not say: the whole of it is decoded once for this."""
     with open_media(source) as container:
         stream = _video_stream(container, name_of(source))
@@ -138,7 +139,7 @@ def _count(source: Source) -> int:
         return sum(1 for _ in container.decode(stream))
 
 
-def _decode(source: Source, indices: npt.NDArray[np.int64], vision: VisionFrontEnd) -> _Decoded:
+def _decode(source: File, indices: npt.NDArray[np.int64], vision: VisionFrontEnd) -> _Decoded:
     name = name_of(source)
     chosen = np.zeros((0, 0, 0, 3), np.uint8)
     kept = count = 0

@@ -6,28 +6,25 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
 from ..models.errors import MediaError
-
-Source: TypeAlias = str | Path | bytes
-"""A path, or the content of a file."""
+from .messages import File
 
 # Formats that carry their own data. Playlists and concat lists are left out: they make FFmpeg open other
 # files and addresses, which a file from somewhere else must not be able to do.
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mp4,mpeg,mpegts,mxf,ogg,w64,wav,webm,wv"
 
 
-def name_of(source: Source) -> str:
+def name_of(source: File) -> str:
     """What messages call the source."""
     return "the given data" if isinstance(source, bytes) else str(source)
 
 
-def check_source(source: Source) -> None:
+def check_source(source: File) -> None:
     """Refuse what cannot be a media file before any decoder looks at it.
 
     Raises:
@@ -52,7 +49,7 @@ def check_source(source: Source) -> None:
 
 
 @contextmanager
-def open_media(source: Source) -> Iterator[InputContainer]:
+def open_media(source: File) -> Iterator[InputContainer]:
     """Open a sound or video file for decoding inside a `with` block.
 
     PyAV leaves FFmpeg's log off unless the program turns it on, so nothing is written to stderr.

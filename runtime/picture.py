@@ -10,14 +10,15 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from ..models.errors import MediaError
-from .media import Source, check_source, name_of
+from .media import check_source, name_of
+from .messages import File
 from .pixels import check_ratio
 
 # What Pillow's readers let out when a file is not what it seems.
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-def read_picture(source: Source | Image.Image) -> npt.NDArray[np.uint8]:
+def read_picture(source: File | Image.Image) -> npt.NDArray[np.uint8]:
     """Decode a jpg, png, webp or whatever else Pillow reads; of an animation, the first frame.
 
     The camera's orientation tag is obeyed, transparency is laid on white, grey becomes RGB, and 16 bits

@@ -14,15 +14,10 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from ....export.tiny_tokenizer import NAMES, UNNAMED
 from .grammar import items
 from .lexicon import OUTSIDE, RINGS
 
-NAMES = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|AUDIO|> <|audio_bos|> <|audio_eos|> <|box_end|> <|quad_start|> "
-    "<|quad_end|> <|vision_bos|> <|vision_eos|> <|vision_pad|> <|IMAGE|> <|VIDEO|>"
-).split()
-UNNAMED = ("tts_pad", "tts_start", "tts_end", "voice0", "voice1")
-"""Ids without a token string: rows of the embedding table only (FACTS §3.1)."""
 PIECES = 320
 """Ids below the special tokens."""
 LONGEST = 5
