@@ -7,7 +7,9 @@ import pytest
 soxr = pytest.importorskip("soxr")
 
 from omni_edge.models.nano.train import hearing, phones, sounds  # noqa: E402
-from omni_edge.models.nano.train.synthesisers import Spoken, SynthesiserMissing, espeak, flite  # noqa: E402
+from omni_edge.models.nano.train.espeak import espeak  # noqa: E402
+from omni_edge.models.nano.train.flite import flite  # noqa: E402
+from omni_edge.models.nano.train.spoken import Spoken, SynthesiserMissing  # noqa: E402
 from omni_edge.models.nano.train.words_wrong import word_error_rate, word_errors  # noqa: E402
 
 

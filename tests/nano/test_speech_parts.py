@@ -9,12 +9,22 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import (  # noqa: E4
     Qwen2_5OmniSnakeBeta,
 )
 
+from omni_edge.models.nano.train.codec import Codec  # noqa: E402
 from omni_edge.models.nano.train.flow import FlowRecipe, FlowShape, euler, flow_loss, new_flow  # noqa: E402
 from omni_edge.models.nano.train.listen import uniform_arpa  # noqa: E402
-from omni_edge.models.nano.train.pieces import SPECIALS, encode  # noqa: E402
+from omni_edge.models.nano.train.pieces import encode  # noqa: E402
+from omni_edge.models.nano.train.prompted import Prompted  # noqa: E402
 from omni_edge.models.nano.train.snake import FastActivation, kernel, use_kernel  # noqa: E402
-from omni_edge.models.nano.train.talker import TalkerRecipe, TalkerShape, TalkerStudent, talker_losses  # noqa: E402
-from omni_edge.models.nano.train.utterances import IGNORED, CodeIds, Lesson, collate, piece_ends  # noqa: E402
+from omni_edge.models.nano.train.talker import TalkerShape, TalkerStudent  # noqa: E402
+from omni_edge.models.nano.train.talker_stage import Confusion, TalkerRecipe, talker_losses  # noqa: E402
+from omni_edge.models.nano.train.utterances import (  # noqa: E402
+    IGNORED,
+    SPECIAL_ROWS,
+    CodeIds,
+    Lesson,
+    collate,
+    piece_ends,
+)
 from omni_edge.models.nano.train.vocoder import VocoderShape, new_vocoder, synthesize  # noqa: E402
 from omni_edge.models.nano.train.voices import Utterance  # noqa: E402
 
@@ -90,46 +100,75 @@ def lesson():
     return Lesson("a red circle", 1, pieces, codes, sounding)
 
 
+def prompted(width=16, prompt=5, pieces=3, seed=0):
+    """A conversation with a clip in it, whose places run ahead of its rows."""
+    rows = torch.randn(prompt + pieces, width, generator=torch.Generator().manual_seed(seed))
+    places = torch.cat([torch.tensor([0, 1, 9]), torch.arange(10, 10 + prompt - 1)]).expand(3, -1)
+    return Prompted(rows[:prompt], rows[prompt:], places)
+
+
 def test_rows_lie_as_the_class_generates():
     ids, item = CodeIds(12), lesson()
-    batch = collate([item], ids)
-    assert batch.text[0, 0] == SPECIALS["voice1"]
-    assert batch.text[0, 1 : 1 + len(item.pieces)].tolist() == item.pieces.tolist()
-    assert batch.text[0, 1 + len(item.pieces)] == SPECIALS["tts_end"]
-    assert batch.codes[0, :3].tolist() == [ids.pad, ids.start, 1]
-    assert batch.targets[0].tolist() == [IGNORED, *item.codes.tolist(), ids.end]
+    talk = prompted(pieces=len(item.pieces))
+    batch = collate([item], [talk], ids)
+    voice, first, end = 5, 6, 6 + len(item.pieces)
+    assert torch.equal(batch.thinker[0, :5], talk.prompt)
+    assert torch.equal(batch.thinker[0, first:end], talk.reply)
+    assert batch.special[0, voice] == SPECIAL_ROWS.index("voice1")
+    assert batch.special[0, end] == SPECIAL_ROWS.index("tts_end")
+    assert (batch.special[0, end + 1 :] == SPECIAL_ROWS.index("tts_pad")).all()
+    assert (batch.special[0, :voice] == -1).all()
+    assert batch.codes[0, :8].tolist() == [-1] * 5 + [ids.pad, ids.start, 1]
+    assert batch.targets[0].tolist() == [IGNORED] * 6 + [*item.codes.tolist(), ids.end]
+    assert batch.positions[0, 0].tolist() == [0, 1, 9, *range(10, 10 + len(batch.codes[0]) - 3)]
     # Nobody is shown a row that has not come yet.
-    rows = torch.arange(batch.looks.shape[1])
-    assert (batch.looks <= rows).all()
+    assert (batch.looks <= torch.arange(batch.looks.shape[1])).all()
+
+
+def small_talker(layers):
+    return TalkerStudent(
+        TalkerShape(
+            codes=12, embedding=16, hidden=24, layers=layers, heads=2, kv_heads=1, intermediate=32, mrope=(2, 2, 2)
+        ),
+        seed=0,
+    )
 
 
 def test_the_talker_trains_and_speaks():
-    shape = TalkerShape(
-        codes=12, embedding=16, hidden=24, layers=3, heads=2, kv_heads=1, intermediate=32, mrope=(2, 2, 2)
-    )
-    student = TalkerStudent(shape, seed=0)
-    batch = collate([lesson(), lesson()], student.ids)
+    student = small_talker(3)
+    talks = [prompted(pieces=len(lesson().pieces)), prompted(prompt=7, pieces=len(lesson().pieces))]
+    batch = collate([lesson(), lesson()], talks, student.ids)
     losses = talker_losses(student, batch, batch.codes, TalkerRecipe(guided=(1, 2)))
     (losses["code"] + losses["look"]).backward()
     assert all(torch.isfinite(value) for value in losses.values())
-    codes = student.speak([torch.tensor([5, 6]), torch.tensor([7])], [0, 1], limit=9)
-    assert len(codes) == 2
-    assert all(len(made) <= 9 for made in codes)
+    assert len(student.speak(talks[0], 0, limit=9)) <= 9
 
 
 def test_training_and_generation_see_the_same_rows():
-    student = TalkerStudent(
-        TalkerShape(codes=12, embedding=16, hidden=24, layers=2, heads=2, kv_heads=1, mrope=(2, 2, 2)), 0
-    )
-    student.eval()
+    student = small_talker(2).eval()
     item = lesson()
-    made = student.speak([torch.from_numpy(item.pieces)], [1], limit=8)[0]
+    talk = prompted(pieces=len(item.pieces))
+    made = student.speak(talk, 1, limit=8)
     said = Lesson(item.text, 1, item.pieces, made.numpy(), np.zeros(len(made), np.int64))
-    batch = collate([said], student.ids)
+    batch = collate([said], [talk], student.ids)
     with torch.no_grad():
-        logits = student(batch.text, batch.codes, ())[0][0]
+        logits = student(batch, batch.codes, ())[0][0]
     logits[:, [0, student.ids.start, student.ids.pad, student.ids.mask]] = -1e9
-    assert logits[1 : 1 + len(made)].argmax(-1).tolist() == made.tolist()
+    assert len(made) > 0
+    assert logits[6 : 6 + len(made)].argmax(-1).tolist() == made.tolist()
+
+
+def test_confusion_leaves_special_codes_alone():
+    ids = CodeIds(24)
+    codes = torch.cat([torch.tensor([-1, -1, ids.pad, ids.start]), torch.arange(1, 25)])[None]
+    changed = Confusion(
+        Codec(np.random.default_rng(0).standard_normal((24, 160)).astype(np.float32), np.zeros((2, 80), np.float32)),
+        ids,
+        near=4,
+    )(codes, 1.0, torch.Generator().manual_seed(1))
+    assert torch.equal(changed[0, :4], codes[0, :4])
+    assert (changed != codes).any()
+    assert ((changed[0, 4:] >= 1) & (changed[0, 4:] <= 24)).all()
 
 
 def test_all_words_of_the_language_model_are_equally_likely():

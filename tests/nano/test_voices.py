@@ -4,7 +4,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from omni_edge.models.nano.train.flite import Flite, FliteMissing  # noqa: E402
+from omni_edge.models.nano.train.flite import flite as shared_flite  # noqa: E402
+from omni_edge.models.nano.train.spoken import SynthesiserMissing  # noqa: E402
 from omni_edge.models.nano.train.vocoder import torch_mel  # noqa: E402
 from omni_edge.models.nano.train.voices import (  # noqa: E402
     COND,
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def flite():
     try:
-        return Flite()
-    except FliteMissing as error:
+        return shared_flite()
+    except SynthesiserMissing as error:
         pytest.skip(str(error))
 
 

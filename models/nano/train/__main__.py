@@ -18,14 +18,14 @@ from . import (
     speech_data,
     speech_state,
     state,
-    talker,
+    talker_stage,
     text_stage,
     vision_stage,
     vocoder,
 )
 from .marathon import StageOptions, work_folder
 
-SOUNDS = 55000
+SOUNDS = 30_000
 """Training sentences to synthesise."""
 
 
@@ -45,7 +45,7 @@ STAGES: dict[str, Callable[[StageOptions], None]] = {
     "codec": codec.train_codec,
     "vocoder": vocoder.train_vocoder,
     "flow": flow.train_flow,
-    "talker": talker.train_talker,
+    "talker": talker_stage.train_talker,
     "speech-state": speech_state.write,
     "speech-restore": speech_state.read,
 }

@@ -81,7 +81,7 @@ def nearest(units: F32, centroids: F32, block: int = 16_384) -> I64:
     return np.concatenate(found).astype(np.int64) if found else np.zeros(0, np.int64)
 
 
-def lloyd(units: F32, count: int, rounds: int, seed: int) -> F32:
+def lloyd(units: F32, count: int, rounds: int, seed: int, start: F32 | None = None) -> F32:
     """Lloyd's algorithm; a centroid that lost all its units starts again beside a unit drawn at random.
 
     Args:
@@ -89,12 +89,13 @@ def lloyd(units: F32, count: int, rounds: int, seed: int) -> F32:
         count: of centroids.
         rounds: of assignment and averaging.
         seed: of the first centroids.
+        start: centroids to begin with instead, [count, width].
 
     Returns:
         [count, width].
     """
     rng = np.random.default_rng(seed)
-    centroids = units[rng.choice(len(units), count, replace=False)].copy()
+    centroids = units[rng.choice(len(units), count, replace=False)].copy() if start is None else start.copy()
     for _ in range(rounds):
         owner = nearest(units, centroids)
         order = np.argsort(owner, kind="stable")
@@ -107,8 +108,14 @@ def lloyd(units: F32, count: int, rounds: int, seed: int) -> F32:
     return centroids
 
 
-def fit_codec(voices: Sequence[VoiceCache], recipe: CodecRecipe) -> Codec:
-    """Find means and centroids from the training sentences of the voices."""
+def fit_codec(voices: Sequence[VoiceCache], recipe: CodecRecipe, before: Codec | None = None) -> Codec:
+    """Find means and centroids from the training sentences of the voices.
+
+    Args:
+        voices: of the caches.
+        recipe: how.
+        before: an earlier codec, whose codes keep their meaning as far as they can: a flow that knows them goes on.
+    """
     rng = np.random.default_rng(recipe.seed)
     means, pools = [], []
     for voice in voices:
@@ -119,7 +126,8 @@ def fit_codec(voices: Sequence[VoiceCache], recipe: CodecRecipe) -> Codec:
         units = np.stack([mel[firsts], mel[firsts + 1]], axis=1).astype(np.float32)
         means.append(units.mean((0, 1)))
         pools.append((units - means[-1]).reshape(-1, PAIR * MELS))
-    centroids = lloyd(np.concatenate(pools), recipe.codes, recipe.rounds, recipe.seed)
+    start = None if before is None else before.centroids
+    centroids = lloyd(np.concatenate(pools), recipe.codes, recipe.rounds, recipe.seed, start)
     return Codec(centroids, np.stack(means))
 
 
@@ -141,8 +149,9 @@ def measure_codec(codec: Codec, voices: Sequence[VoiceCache], each: int = 40) ->
 
 
 def train_codec(options: StageOptions, recipe: CodecRecipe | None = None) -> None:
-    """Fit the codec, write `<folder>/codec.safetensors`, and print its figures."""
-    voices = load_voices(options.folder / "voices")
-    codec = fit_codec(voices, recipe or CodecRecipe(seed=options.seed))
-    codec.save(options.folder / "codec.safetensors")
+    """Fit the codec, or with `resume` fit it on; write `<folder>/codec.safetensors`, and print its figures."""
+    voices, path = load_voices(options.folder / "voices"), options.folder / "codec.safetensors"
+    before = load_codec(path) if options.resume and path.exists() else None
+    codec = fit_codec(voices, recipe or CodecRecipe(seed=options.seed), before)
+    codec.save(path)
     print(measure_codec(codec, voices))

@@ -139,6 +139,11 @@ def train_shards(folder: Path) -> list[Path]:
     return sorted((folder / "sounds").glob("train-*.npz"))
 
 
+def bare_shards(folder: Path) -> list[Path]:
+    """The shards of what goes with a typed verb, in nano's own voice too once it has one."""
+    return sorted([*(folder / "sounds").glob("bare-*.npz"), *(folder / "sounds").glob("own-*.npz")])
+
+
 def test_sets(folder: Path) -> dict[str, Sounds]:
     """Held-out sentences by kind of voice: "seen" and each voice that training never uses."""
     paths = {name: folder / "sounds" / f"test-{name}.npz" for name in ("seen", *HELD_OUT)}

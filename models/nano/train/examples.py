@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -24,7 +24,7 @@ from ....runtime.positions import (
     span_length,
 )
 from . import hearing, scenes
-from .grammar import CLIP_STEPS, Item, Split, Turn, items, text_allowed
+from .grammar import CLIP_STEPS, Clip, Item, Split, Turn, half_of, items, text_allowed, watch_essence
 from .pieces import SPECIALS, encode
 from .sounds import Sounds, to_bytes
 
@@ -35,12 +35,16 @@ MERGE = 2
 GRID = scenes.SIDE // scenes.FRONT.patch
 SPOKEN_SHARE = 0.6
 """How many of the turns that a sound exists for are spoken."""
-SKILL_WEIGHTS = {"see": 5.0, "watch": 2.5, "know": 4.0, "chat": 0.15, "remember": 0.35, "refuse": 0.5}
+SKILL_WEIGHTS = {"see": 5.0, "watch": 3.5, "know": 4.0, "chat": 0.15, "remember": 0.35, "refuse": 0.5}
 EASY = ("what colour", "how big", "what is", "what do you see")
 EASY_SHARE = 0.35
 """How many of the questions that are learnt soonest are kept; counting, places, motion and minus take longest."""
-HEAR_SHARE = 0.25
+HEAR_SHARE = 0.28
 """Repeating what was said: the only skill that asks for every word of a sound."""
+BARE_SHARE = 0.35
+"""How much of it is a typed verb beside a sound that holds the rest."""
+MOVED_SHARE = 0.5
+"""How many of the training clips that beep have the seconds of their sound moved about in time."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,23 @@ class Example:
     """Whether the last question was spoken."""
 
 
-class Speech:
-    """A collection of sounds by their text, those of one half only; those of training change their tempo each time."""
+Heard = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+"""A sound's mel, [F, 128], and its phones, [(F - 1) // 2 + 1]."""
 
-    def __init__(self, sounds: Sounds, split: Split) -> None:
+
+class Speech:
+    """A collection of sounds by their text, those of one half only; those of training change their tempo each time.
+
+    Args:
+        sounds: whole questions.
+        split: half of the grammar.
+        bare: what is said to go with a typed verb, already of this half alone.
+    """
+
+    def __init__(self, sounds: Sounds, split: Split, bare: Sounds | None = None) -> None:
         self.sounds = sounds
-        self._trains = split == "train"
+        self.bare = bare
+        self.trains = split == "train"
         self._by_text: dict[str, list[int]] = defaultdict(list)
         self._repeats: list[str] = []
         for index, text in enumerate(sounds.texts):
@@ -83,24 +98,35 @@ class Speech:
                 if text.startswith(("say ", "write ")):
                     self._repeats += [text] * times
 
-    def sound(self, index: int, rng: Random) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Mel, [F, 128], and phones, [(F - 1) // 2 + 1], of one sound."""
-        mel, phones = self.sounds.mel_of(index), self.sounds.labels_of(index)
-        if not self._trains:
+    def sound(self, sounds: Sounds, index: int, rng: Random) -> Heard:
+        """One sound of a collection."""
+        mel, phones = sounds.mel_of(index), sounds.labels_of(index)
+        if not self.trains:
             return mel, phones
         pace = rng.uniform(*TEMPO)
         frames = np.minimum(np.arange(int(len(mel) / pace)) * pace, len(mel) - 1).astype(np.int64)
         return mel[frames], phones[np.minimum(frames[::2] // 2, len(phones) - 1)]
 
-    def find(self, text: str, rng: Random) -> int | None:
+    def find(self, text: str, rng: Random) -> Heard | None:
         """A random sound of this text, None when there is none."""
         found = self._by_text.get(text)
-        return rng.choice(found) if found else None
+        return self.sound(self.sounds, rng.choice(found), rng) if found else None
 
     def repeat(self, rng: Random) -> Item:
         """A random "say" or "write" that there is a sound for."""
         user = rng.choice(self._repeats)
         return Item("hear", (Turn(user, user.split(" ", 1)[1]),), "")
+
+    def bare_example(self, rng: Random) -> Example:
+        """A typed "say" or "write" before or after a sound that holds what is to be repeated."""
+        assert self.bare is not None
+        index = rng.randrange(len(self.bare))
+        verb, text = rng.choice(("say", "write")), self.bare.texts[index]
+        heard = self.sound(self.bare, index, rng)
+        turn = Turn(f"{verb} {text}", text)
+        writer = _Writer()
+        writer.turn(turn, rng, [verb, heard] if rng.random() < 0.5 else [heard, verb])
+        return writer.done("hear", said=True)
 
 
 def examples(split: Split, seed: int, ring: int, speech: Speech, spoken: float = SPOKEN_SHARE) -> Iterator[Example]:
@@ -110,6 +136,9 @@ def examples(split: Split, seed: int, ring: int, speech: Speech, spoken: float =
     skills, weights = list(SKILL_WEIGHTS), list(SKILL_WEIGHTS.values())
     while True:
         hearing_now = rng.random() < HEAR_SHARE
+        if hearing_now and speech.bare is not None and rng.random() < BARE_SHARE:
+            yield speech.bare_example(rng)
+            continue
         item = speech.repeat(rng) if hearing_now else next(streams[rng.choices(skills, weights)[0]])
         if not hearing_now and _is_easy(item) and rng.random() > EASY_SHARE:
             continue
@@ -127,8 +156,11 @@ def example(item: Item, rng: Random, speech: Speech | None, spoken: float) -> Ex
     writer = _Writer()
     said = False
     for turn in item.turns:
-        said = writer.turn(turn, rng, speech, spoken)
-    return writer.done(item, said)
+        heard = speech.find(turn.user, rng) if speech and rng.random() < spoken else None
+        said = heard is not None
+        moves = speech is not None and speech.trains and rng.random() < MOVED_SHARE
+        writer.turn(writer.move(turn, rng) if moves else turn, rng, [turn.user if heard is None else heard])
+    return writer.done(item.skill, said)
 
 
 class _Writer:
@@ -141,36 +173,55 @@ class _Writer:
         self.mels: list[npt.NDArray[np.uint8]] = []
         self.phones: list[npt.NDArray[np.uint8]] = []
         self.seen: scenes.Seen | None = None
+        self.moved: tuple[int, ...] = ()
+        self.last = Turn("", "")
         self.prompt = 0
 
-    def turn(self, turn: Turn, rng: Random, speech: Speech | None, spoken: float) -> bool:
-        """Add a question and its answer; returns whether the question was spoken."""
+    def turn(self, turn: Turn, rng: Random, asked: Sequence[str | Heard]) -> None:
+        """Add a question, typed or heard, and its answer."""
+        self.last = turn
         self._text("<|im_start|>user\n")
         if turn.scene is not None:
             self._scene(scenes.see(turn.scene, rng))
-        index = speech.find(turn.user, rng) if speech and rng.random() < spoken else None
-        if index is None:
-            self._text(turn.user)
-        else:
-            assert speech is not None
-            self._sound(*speech.sound(index, rng))
+        for part in asked:
+            if isinstance(part, str):
+                self._text(part)
+            else:
+                self._sound(*part)
         self._text("<|im_end|>\n<|im_start|>assistant\n")
         self.prompt = len(self.ids)
         answer = encode(f"{turn.answer}<|im_end|>")
         self.asked[-1:] = [True] * len(answer) + [False]
         self.ids += answer
         self._text("\n")
-        return index is not None
 
-    def done(self, item: Item, said: bool) -> Example:
+    def done(self, skill: str, said: bool) -> Example:
         """The example."""
         ids = np.array(self.ids, np.int64)
         positions = mrope(len(ids), self.spans, CLOCK, MERGE).rows
+        if self.moved:
+            positions = moved(ids, positions, self.moved)
         asked = np.array(self.asked, np.bool_)
         return Example(
-            item.skill, ids, positions, asked, self.prompt, tuple(self.mels), tuple(self.phones), self.seen,
-            item.turns[-1], said,
+            skill, ids, positions, asked, self.prompt, tuple(self.mels), tuple(self.phones), self.seen,
+            self.last, said,
         )  # fmt: skip
+
+    def move(self, turn: Turn, rng: Random) -> Turn:
+        """Let the seconds of a clip's sound trade places in time, and the answer follow the beep.
+
+        The audio encoder adds its own position in each chunk, so its rows tell when they were; only where their
+        TMRoPE positions say something else must those be looked at. A turn without a beep stays as it is.
+        """
+        clip = turn.scene
+        if not isinstance(clip, Clip) or clip.beep is None:
+            return turn
+        order = tuple(rng.sample(range(CLIP_STEPS), CLIP_STEPS))
+        heard_at = replace(clip, beep=order[clip.beep])
+        if half_of(watch_essence(turn.user, heard_at)) != "train":
+            return turn
+        self.moved = order
+        return replace(turn, answer=clip.steps[order[clip.beep]].colour)
 
     def _text(self, text: str) -> None:
         self._ids(encode(text))
@@ -214,3 +265,18 @@ class _Writer:
             # A tone is no phone: its label is silence.
             self._hear(mel, np.zeros((len(mel) - 1) // 2 + 1, np.uint8))
         self._media(size, inner, "<|vision_bos|>", "<|vision_eos|>")
+
+
+def moved(ids: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], order: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Positions in which second k of a clip's sound lies where second order[k] was.
+
+    Args:
+        ids: [T], whose first run of audio tokens (the video's tokens aside) is the clip's.
+        positions: [3, T].
+        order: a permutation of the seconds.
+    """
+    places = np.flatnonzero(ids == SPECIALS["<|AUDIO|>"])[: CLIP_STEPS * CLOCK.ids_per_second]
+    seconds = places.reshape(CLIP_STEPS, -1)
+    changed = positions.copy()
+    changed[:, seconds] = positions[:, seconds[list(order)]]
+    return changed

@@ -1,31 +1,30 @@
-"""flite's clustergen voices through ctypes: samples, and when each word and phone sounds."""
+"""flite through ctypes: samples, and when each word and phone sounds."""
 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Span = tuple[str, float, float]  # what sounds, from when, until when (seconds)
+from .spoken import SILENCE, Span, Spoken, SynthesiserMissing
 
-
-class FliteMissing(RuntimeError):
-    """flite's shared libraries are not installed."""
+PAUSE = "pau"
+"""flite's name for silence."""
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What flite said: int16 [samples] at `rate` Hz, and the spans of its words and phones (pauses are "pau")."""
+class Pitch:
+    """Where a voice's pitch lies and how far it moves, in Hz; None leaves the voice's own."""
 
-    samples: npt.NDArray[np.int16]
-    rate: int
-    words: tuple[Span, ...]
-    phones: tuple[Span, ...]
+    mean: float | None = None
+    spread: float | None = None
+
+
+OWN = Pitch()
 
 
 class _Wave(ctypes.Structure):
@@ -39,63 +38,82 @@ class _Wave(ctypes.Structure):
 
 
 def _load(name: str) -> ctypes.CDLL:
-    path = ctypes.util.find_library(name) or f"lib{name}.so.1"
     try:
-        return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise FliteMissing(f"{path} cannot be loaded: install flite (apt-get install flite libflite1)") from error
+        raise SynthesiserMissing(f"{name} cannot be loaded: apt-get install flite") from error
 
 
 class Flite:
-    """The synthesiser. Voices are loaded when they are first used; not safe across threads."""
+    """The synthesiser with its voices "rms", "slt", "awb", "kal16", ...; not safe across threads."""
 
     def __init__(self) -> None:
-        self._lib = _load("flite")
-        self._lib.flite_init()
-        pointer, text = ctypes.c_void_p, ctypes.c_char_p
+        # The voices look for symbols of the two libraries behind the first without naming them.
+        self._lib, *self._kept = (_load(f"libflite{part}.so.1") for part in ("", "_usenglish", "_cmulex"))
+        pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float
         for name, result, arguments in (
+            ("flite_init", ctypes.c_int, []),
             ("flite_synth_text", pointer, [text, pointer]),
             ("utt_wave", ctypes.POINTER(_Wave), [pointer]),
             ("utt_relation", pointer, [pointer, text]),
             ("relation_head", pointer, [pointer]),
             ("item_next", pointer, [pointer]),
             ("ffeature_string", text, [pointer, text]),
-            ("ffeature_float", ctypes.c_float, [pointer, text]),
+            ("ffeature_float", number, [pointer, text]),
+            ("feat_set_float", None, [pointer, text, number]),
+            ("feat_remove", ctypes.c_int, [pointer, text]),
             ("delete_utterance", None, [pointer]),
         ):
             function = getattr(self._lib, name)
             function.restype, function.argtypes = result, arguments
+        self._lib.flite_init()
         self._voices: dict[str, Any] = {}
 
-    def synthesize(self, text: str, voice: str) -> Spoken:
+    def speak(self, text: str, voice: str, stretch: float = 1.0, pitch: Pitch = OWN) -> Spoken:
         """Say a text.
 
         Args:
             text: ASCII.
-            voice: library name of a voice, `cmu_us_slt` for example.
+            voice: "slt" for example.
+            stretch: 1 is the voice's own tempo, more is slower.
+            pitch: only the clustergen voices (slt, rms, awb) follow it closely.
         """
-        utterance = self._lib.flite_synth_text(text.encode("ascii"), self._voice(voice))
+        handle = self._voice(voice)
+        settings = {"duration_stretch": stretch, "int_f0_target_mean": pitch.mean, "int_f0_target_stddev": pitch.spread}
+        # The features are the second field of a voice.
+        features = ctypes.cast(handle, ctypes.POINTER(ctypes.c_void_p))[1]
+        for name, value in settings.items():
+            if value is None:
+                self._lib.feat_remove(features, name.encode())
+            else:
+                self._lib.feat_set_float(features, name.encode(), value)
+        utterance = self._lib.flite_synth_text(text.encode("ascii"), handle)
         try:
-            wave = self._lib.utt_wave(utterance).contents
-            samples = np.ctypeslib.as_array(wave.samples, (wave.count,)).copy()
-            # A word starts where the segment before its first one ends.
-            words = self._spans(
-                utterance, "Word", "R:SylStructure.daughter1.daughter1.R:Segment.p.end",
-                "R:SylStructure.daughtern.daughtern.end",
-            )  # fmt: skip
-            phones = self._spans(utterance, "Segment", "p.end", "end")
-            return Spoken(samples, int(wave.rate), tuple(words), tuple(phones))
+            return self._spoken(utterance)
         finally:
             self._lib.delete_utterance(utterance)
 
+    def _spoken(self, utterance: Any) -> Spoken:
+        wave = self._lib.utt_wave(utterance).contents
+        samples = (np.ctypeslib.as_array(wave.samples, (wave.count,)) / 32768).astype(np.float32)
+        # A word starts where the segment before its first one ends.
+        words = self._spans(
+            utterance, "Word", "R:SylStructure.daughter1.daughter1.R:Segment.p.end",
+            "R:SylStructure.daughtern.daughtern.end",
+        )  # fmt: skip
+        phones = [
+            (SILENCE if name == PAUSE else name, start) for name, start, _ in self._spans(utterance, "Segment", "p.end")
+        ]
+        return Spoken(samples, int(wave.rate), tuple(phones), tuple(words))
+
     def _voice(self, name: str) -> Any:
         if name not in self._voices:
-            register = getattr(_load(f"flite_{name}"), f"register_{name}")
+            register = getattr(_load(f"libflite_cmu_us_{name}.so.1"), f"register_cmu_us_{name}")
             register.restype, register.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
-            self._voices[name] = register(None)
+            self._voices[name] = ctypes.c_void_p(register(None))
         return self._voices[name]
 
-    def _spans(self, utterance: Any, relation: str, start: str, end: str) -> Iterator[Span]:
+    def _spans(self, utterance: Any, relation: str, start: str, end: str = "end") -> Iterator[Span]:
         item = self._lib.relation_head(self._lib.utt_relation(utterance, relation.encode()))
         while item:
             name = self._lib.ffeature_string(item, b"name").decode()
@@ -104,3 +122,9 @@ class Flite:
 
     def _feature(self, item: Any, path: str) -> float:
         return float(self._lib.ffeature_float(item, path.encode()))
+
+
+@lru_cache(maxsize=1)
+def flite() -> Flite:
+    """The process's flite."""
+    return Flite()

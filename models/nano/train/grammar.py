@@ -237,7 +237,12 @@ def _related(rng: Random, ring: Ring) -> Turn:
 
 def _watch(rng: Random, ring: Ring) -> Item:
     turn = _moving(rng, ring) if rng.random() < 0.5 else _beeping(rng, ring)
-    return Item("watch", (turn,), f"watch {turn.user} {turn.scene}")
+    return Item("watch", (turn,), watch_essence(turn.user, turn.scene))
+
+
+def watch_essence(user: str, scene: Picture | Clip | None) -> str:
+    """The essence of a question about a clip."""
+    return f"watch {user} {scene}"
 
 
 def _moving(rng: Random, ring: Ring) -> Turn:

@@ -18,9 +18,12 @@ import numpy.typing as npt
 import soxr
 
 from ...manifest import AudioFrontEnd
+from .espeak import espeak
+from .flite import Pitch, flite
 from .phones import label
-from .synthesisers import RATE, SILENCE, Spoken, espeak, flite
+from .spoken import SILENCE, Spoken
 
+RATE = 16_000
 FRONT = AudioFrontEnd(rate=RATE, n_fft=400, hop=160, mels=128, max_seconds=300, chunk_frames=200)
 LABEL_SECONDS = 0.02
 """One position of the encoder before it averages pairs."""
@@ -33,6 +36,8 @@ VARIANTS = (
     "victor zac klatt klatt2 klatt3 klatt4 klatt5 klatt6"
 ).split()
 FLITE_SHARE = 0.35
+FLITE_PITCH = {"rms": (70.0, 170.0), "slt": (120.0, 270.0)}
+"""Lowest and highest mean, in Hz, that a training sentence of this voice is said at."""
 HELD_OUT = ("awb", "kal16", "festival")
 
 
@@ -67,8 +72,10 @@ CLEAN = Rough(0.0, 0.0, 0.0, 0.1)
 def speak_seen(text: str, rng: Random) -> tuple[Spoken, str]:
     """Say a text with a random voice of training; returns the sound and the voice's name."""
     if rng.random() < FLITE_SHARE:
-        voice = rng.choice(("rms", "slt"))
-        return flite().speak(text, voice, rng.uniform(0.8, 1.25)), voice
+        voice = rng.choice(tuple(FLITE_PITCH))
+        low, high = FLITE_PITCH[voice]
+        pitch = Pitch(rng.uniform(low, high), rng.uniform(2, 30))
+        return flite().speak(text, voice, rng.uniform(0.8, 1.25), pitch), voice
     voice = f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}"
     rate, pitch, spread = rng.randrange(120, 210), rng.randrange(20, 80), rng.randrange(20, 80)
     return espeak().speak(text, voice, rate, pitch, spread), voice

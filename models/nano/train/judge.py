@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from torch import Tensor, nn
 from .codec import Codec, load_codec
 from .flow import FlowShape, FlowTest, euler, new_flow
 from .listen import Listener
-from .marathon import work_folder
+from .marathon import StageOptions, work_folder
+from .measure import newest
 from .pieces import encode
+from .prompted import Prompter
 from .talker import TalkerShape, TalkerStudent
+from .utterances import Lesson
 from .vocoder import VocoderShape, new_vocoder, synthesize
 from .voices import SPEAKERS, VoiceCache, load_voices
 from .words_wrong import word_error_rate
@@ -59,6 +63,7 @@ class Judge:
         averaged(folder, "vocoder", self.vocoder)
         self.test = FlowTest(self.voices, self.codec, each)
         self._folder = folder
+        self._learner = newest(StageOptions(folder, 0, True))
 
     def links(self) -> Iterator[tuple[str, Callable[[], list[np.ndarray[Any, Any]]]]]:
         """Name of each link, and what makes its waves."""
@@ -112,8 +117,12 @@ class Judge:
 
     def _talk(self, student: TalkerStudent) -> list[np.ndarray[Any, Any]]:
         """Greedy codes of each clip's text."""
-        pieces = [torch.tensor(encode(text)) for _, text, _, _ in self.test.clips]
-        spoken = student.speak(pieces, [index for index, *_ in self.test.clips])
+        lessons = [
+            Lesson(text, index, np.array(encode(text)), codes, np.empty(0, np.int64))
+            for index, text, codes, _ in self.test.clips
+        ]
+        prompted = Prompter(self._learner, None, {})(lessons, Random("judge"))
+        spoken = [student.speak(one, item.speaker) for one, item in zip(prompted, lessons, strict=True)]
         known = [made[(made >= 1) & (made <= self.codec.top)].numpy() for made in spoken]
         lengths = [len(made) / len(clip[2]) for made, clip in zip(known, self.test.clips, strict=True)]
         print(f"talker lengths over the teacher's: {min(lengths):.2f} to {max(lengths):.2f}")

@@ -100,16 +100,19 @@ class Learner:
 
     def answers(self, batch: Sequence[Example], media: Media) -> tuple[Tensor, Tensor]:
         """Logits of all answer tokens, [n, vocabulary], and the right ids, [n]."""
-        longest = max(len(one.ids) for one in batch)
-        ids = torch.full((len(batch), longest), SPECIALS["<|endoftext|>"])
-        positions = torch.zeros(3, len(batch), longest, dtype=torch.long)
-        asked = torch.zeros(len(batch), longest, dtype=torch.bool)
+        ids, positions = _padded(batch)
+        asked = torch.zeros(ids.shape, dtype=torch.bool)
         for row, one in enumerate(batch):
-            size = len(one.ids)
-            ids[row, :size] = torch.from_numpy(one.ids)
-            positions[:, row, :size] = torch.from_numpy(one.positions)
-            asked[row, :size] = torch.from_numpy(one.asked)
+            asked[row, : len(one.ids)] = torch.from_numpy(one.asked)
         return text_logits(self.thinker, self._embed(ids, media), positions, asked), ids.roll(-1, 1)[asked]
+
+    @torch.no_grad()
+    def states(self, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Input embeddings and last hidden states after the final norm, both [B, T, hidden], padded on the right."""
+        ids, positions = _padded(batch)
+        embeds = self._embed(ids, self.media(batch))
+        output = self.thinker.model.language_model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
+        return embeds, output.last_hidden_state
 
     def _embed(self, ids: Tensor, media: Media) -> Tensor:
         audio, image, video = PLACEHOLDERS
@@ -202,6 +205,17 @@ class Learner:
             ids = torch.cat([ids, torch.tensor([[token]])], 1)
             positions = torch.cat([positions, positions.max().expand(3, 1, 1) + 1], 2)
         return decode(answer)
+
+
+def _padded(batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """Ids [B, T] and positions [3, B, T], padded on the right."""
+    longest = max(len(one.ids) for one in batch)
+    ids = torch.full((len(batch), longest), SPECIALS["<|endoftext|>"])
+    positions = torch.zeros(3, len(batch), longest, dtype=torch.long)
+    for row, one in enumerate(batch):
+        ids[row, : len(one.ids)] = torch.from_numpy(one.ids)
+        positions[:, row, : len(one.ids)] = torch.from_numpy(one.positions)
+    return ids, positions
 
 
 def accuracies(learner: Learner, tests: Sequence[Example]) -> dict[str, float]:

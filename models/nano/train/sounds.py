@@ -113,8 +113,16 @@ def questions(split: Split, seed: int, ring: int) -> Iterator[str]:
         yield rng.choice(turns).user if rng.random() < 0.3 else turns[-1].user
 
 
+def bare(split: Split, seed: int, ring: int) -> Iterator[str]:
+    """What users say to go with a typed "say" or "write"."""
+    for item in items(split, seed, ring, "hear"):
+        yield item.turns[-1].answer
+
+
 def make_sounds(folder: Path, count: int, seed: int, ring: int, shard: int = 500) -> None:
     """Write training shards until there are `count` sentences, and a test shard for each kind of voice.
+
+    A fifth as many bare texts are written beside them.
 
     Args:
         folder: created when missing; shards that are there stay.
@@ -130,6 +138,11 @@ def make_sounds(folder: Path, count: int, seed: int, ring: int, shard: int = 500
         if not path.exists():
             key = seed * 1_000_003 + index
             save(collect(heard(questions("train", key, ring), key, Rough()), shard), path)
+    for index in range(-(-count // (5 * shard))):
+        path = folder / f"bare-{index:04d}.npz"
+        if not path.exists():
+            key = seed * 1_000_003 + 500_000 + index
+            save(collect(heard(bare("train", key, ring), key, Rough()), shard), path)
 
 
 def _make_tests(folder: Path, seed: int, ring: int, count: int = 100) -> None:

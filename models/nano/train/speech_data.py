@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-from .flite import Flite
+from .flite import flite
 from .grammar import half_of, sentences
 from .lexicon import RINGS
 from .marathon import StageOptions
@@ -52,9 +52,8 @@ def say_all(options: StageOptions, data: SpeechData | None = None) -> None:
     """Fill both caches, in turns of fifty texts; goes on where an earlier run stopped."""
     from rich.progress import track
 
-    flite = Flite()
     caches = [VoiceCache(speaker, options.folder / "voices") for speaker in SPEAKERS]
     wanted = list(texts(data or SpeechData(options.ring)))
     for first in track(range(0, len(wanted), 50), description="voices"):
         for cache in caches:
-            cache.extend(wanted[first : first + 50], flite)
+            cache.extend(wanted[first : first + 50], flite())

@@ -13,7 +13,7 @@ from random import Random
 
 import torch
 
-from .encoder_stage import test_sets, train_shards
+from .encoder_stage import bare_shards, test_sets, train_shards
 from .examples import Example, Speech, example, examples
 from .grammar import SKILLS, items
 from .learner import Learner, accuracies, heard_wrong
@@ -37,6 +37,8 @@ TESTS = 32
 """Test items of each skill, and as many spoken ones."""
 VOICE_TESTS = 25
 """Sentences to repeat for each kind of voice: few, because writing token by token is slow."""
+STILL = ("model.language_model.embed_tokens",)
+"""Kept in the joint stage: the talker, which may be learning beside it, reads these rows."""
 FROZEN = ("model.audio_tower.conv", "model.audio_tower.layers", "phone_head")
 
 
@@ -63,7 +65,8 @@ def learn(options: StageOptions, recipe: Recipe) -> None:
     """Train for `options.minutes`, from the stages before or from the saved state."""
     marathon = Marathon(recipe.stage, options)
     learner = Learner(options.seed)
-    named = [pair for pair in learner.named_parameters() if recipe.hearing_learns or not pair[0].startswith(FROZEN)]
+    still = STILL if recipe.hearing_learns else FROZEN
+    named = [pair for pair in learner.named_parameters() if not pair[0].startswith(still)]
     optimiser = Muon(named, recipe.learning_rate)
     if state := marathon.load():
         learner.load_state_dict(state["learner"])
@@ -76,7 +79,9 @@ def learn(options: StageOptions, recipe: Recipe) -> None:
 
     tests, voices = test_examples(options)
     evaluated, sums = marathon.cpu_seconds, torch.zeros(5)
-    speech, rng = Speech(load(train_shards(options.folder)), "train"), Random(f"text/{options.seed}/{marathon.step}")
+    bare = load(shards) if (shards := bare_shards(options.folder)) else None
+    speech = Speech(load(train_shards(options.folder)), "train", bare)
+    rng = Random(f"text/{options.seed}/{marathon.step}")
     for group in pooled(examples("train", options.seed * 1000 + marathon.step, options.ring, speech)):
         optimiser.zero_grad()
         for batch in group:

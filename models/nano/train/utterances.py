@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 
 from .codec import Codec
-from .pieces import SPECIALS, encode, tokenizer
+from .pieces import encode, tokenizer
 from .voices import HOP, UNIT, Utterance, VoiceCache
+
+if TYPE_CHECKING:
+    from .prompted import Prompted
 
 I64 = npt.NDArray[np.int64]
 CODE_SECONDS = 0.02
@@ -89,41 +93,52 @@ def piece_ends(utterance: Utterance) -> npt.NDArray[np.float64]:
     return np.array(ends)
 
 
+SPECIAL_ROWS = ("voice0", "voice1", "tts_end", "tts_pad")
+"""Ids of the thinker's table that only the talker reads; it learns their rows."""
+
+
 @dataclass(frozen=True)
 class TalkerBatch:
-    """Rows of the talker, padded on the right: all [batch, rows].
+    """Rows of the talker, padded on the right: [batch, rows] but for the first and the last.
 
-    Row 0 is the speaker's, row 1 holds the first piece, row r the code of row r - 1 and piece r - 1; the target of a
-    row is the code that comes next.
+    A conversation of P rows comes first. Row P is the speaker's, row P + 1 holds the reply's first piece, row P + r
+    the code of row P + r - 1 and piece r - 1; the target of a row is the code that comes next.
     """
 
-    text: Tensor
-    codes: Tensor
-    targets: Tensor  # IGNORED in row 0 and in the padding
+    thinker: Tensor  # [batch, rows, hidden], zero where a special row stands
+    special: Tensor  # index in SPECIAL_ROWS, -1 elsewhere
+    codes: Tensor  # -1 in the conversation
+    targets: Tensor  # IGNORED up to row P and in the padding
     looks: Tensor  # the row of the piece that sounds during the target, IGNORED where there is none
+    positions: Tensor  # [3, batch, rows]
 
 
-def collate(lessons: Sequence[Lesson], ids: CodeIds) -> TalkerBatch:
-    """Lay lessons out as the class's own generation does."""
-    rows = 2 + max(len(lesson.codes) for lesson in lessons)
-    text = np.full((len(lessons), rows), SPECIALS["tts_pad"], np.int64)
-    codes = np.full((len(lessons), rows), ids.pad, np.int64)
-    targets, looks = np.full_like(text, IGNORED), np.full_like(text, IGNORED)
-    for row, item in enumerate(lessons):
-        count, pieces = len(item.codes), len(item.pieces)
-        text[row, 0] = SPECIALS[f"voice{item.speaker}"]
-        text[row, 1 : 1 + pieces] = item.pieces
-        text[row, 1 + pieces] = SPECIALS["tts_end"]
-        codes[row, 1] = ids.start
-        codes[row, 2 : 2 + count] = item.codes
-        targets[row, 1 : 1 + count] = item.codes
-        targets[row, 1 + count] = ids.end
-        looks[row, 1 : 1 + count] = 1 + item.sounding
-        looks[row, 1 + count] = 1 + pieces
+def collate(lessons: Sequence[Lesson], prompted: Sequence[Prompted], ids: CodeIds) -> TalkerBatch:
+    """Lay lessons out behind their conversations as the class's own generation does."""
+    rows = max(len(one.prompt) + 2 + len(item.codes) for item, one in zip(lessons, prompted, strict=True))
+    thinker = torch.zeros(len(lessons), rows, prompted[0].prompt.shape[1])
+    special = torch.full((len(lessons), rows), SPECIAL_ROWS.index("tts_pad"))
+    codes = torch.full((len(lessons), rows), ids.pad)
+    targets, looks = (torch.full((len(lessons), rows), IGNORED) for _ in range(2))
+    positions = torch.zeros(3, len(lessons), rows, dtype=torch.long)
+    for row, (item, one) in enumerate(zip(lessons, prompted, strict=True)):
+        prompt, pieces, count = len(one.prompt), len(item.pieces), len(item.codes)
+        first, end = prompt + 1, prompt + 1 + pieces
+        thinker[row, :prompt], thinker[row, first:end] = one.prompt, one.reply
+        special[row, :prompt] = special[row, first:end] = -1
+        special[row, prompt], special[row, end] = item.speaker, SPECIAL_ROWS.index("tts_end")
+        codes[row, :prompt] = -1
+        codes[row, first] = ids.start
+        codes[row, first + 1 : first + 1 + count] = torch.from_numpy(item.codes)
+        targets[row, first : first + count] = torch.from_numpy(item.codes)
+        targets[row, first + count] = ids.end
+        looks[row, first : first + count] = first + torch.from_numpy(item.sounding)
+        looks[row, first + count] = end
+        positions[:, row, : prompt + 2] = one.positions
+        positions[:, row, prompt + 2 :] = one.positions.max() + 1 + torch.arange(rows - prompt - 2)
     # A piece is not there before its row: the first codes may only look at what has come.
-    late = looks > np.arange(rows)
-    looks[late] = IGNORED
-    return TalkerBatch(*(torch.from_numpy(part) for part in (text, codes, targets, looks)))
+    looks[looks > torch.arange(rows)] = IGNORED
+    return TalkerBatch(thinker, special, codes, targets, looks, positions)
 
 
 def lessons_of(voices: Sequence[VoiceCache], codec: Codec, *, held_out: bool, each: int | None = None) -> list[Lesson]:
