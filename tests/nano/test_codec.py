@@ -43,7 +43,7 @@ def test_nearest_agrees_with_all_distances_across_blocks():
 @pytest.mark.parametrize("speaker", [0, 1])
 def test_codes_start_at_one_and_come_back_as_their_own_centroid(speaker):
     codec = toy_codec()
-    codes = np.arange(1, codec.top + 1)
+    codes = np.arange(1, codec.each + 1) + speaker * codec.each
     mel = codec.decode(codes, speaker)
     assert mel.shape == (2 * len(codes), 80)
     assert (codec.encode(mel, speaker) == codes).all()

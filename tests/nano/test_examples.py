@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("soxr")
 
 from omni_edge.models.nano.train.examples import Speech, example, examples
-from omni_edge.models.nano.train.grammar import SKILLS, Item, Turn, items
 from omni_edge.models.nano.train.pieces import SPECIALS, decode
 from omni_edge.models.nano.train.sounds import Sounds
+from omni_edge.models.nano.world.grammar import SKILLS, Item, Turn, items
 
 TEXTS = ("say red", "say red circles", "what do you see", "hello")
 

@@ -3,9 +3,9 @@ from random import Random
 
 import pytest
 
-from omni_edge.models.nano.train import grammar
-from omni_edge.models.nano.train.grammar import SKILLS, Clip, Picture, half_of, items, sentences
-from omni_edge.models.nano.train.lexicon import OUTSIDE, RINGS
+from omni_edge.models.nano.world import grammar
+from omni_edge.models.nano.world.grammar import SKILLS, Clip, Picture, half_of, items, sentences
+from omni_edge.models.nano.world.lexicon import OUTSIDE, RINGS
 
 
 def take(split, skill=None, count=300, seed=0, ring=1):

@@ -6,11 +6,12 @@ import pytest
 
 soxr = pytest.importorskip("soxr")
 
-from omni_edge.models.nano.train import hearing, phones, sounds  # noqa: E402
-from omni_edge.models.nano.train.espeak import espeak  # noqa: E402
-from omni_edge.models.nano.train.flite import flite  # noqa: E402
-from omni_edge.models.nano.train.spoken import Spoken, SynthesiserMissing  # noqa: E402
-from omni_edge.models.nano.train.words_wrong import word_error_rate, word_errors  # noqa: E402
+from omni_edge.models.nano.train import sounds  # noqa: E402
+from omni_edge.models.nano.world import hearing, phones  # noqa: E402
+from omni_edge.models.nano.world.espeak import espeak  # noqa: E402
+from omni_edge.models.nano.world.flite import flite  # noqa: E402
+from omni_edge.models.nano.world.spoken import Spoken, SynthesiserMissing  # noqa: E402
+from omni_edge.models.nano.world.words_wrong import word_error_rate, word_errors  # noqa: E402
 
 
 def tone(seconds=1.0, rate=22050):

@@ -4,9 +4,9 @@ from itertools import islice
 import pytest
 
 from omni_edge.models.nano.train import pieces
-from omni_edge.models.nano.train.grammar import items
-from omni_edge.models.nano.train.lexicon import OUTSIDE, RINGS
 from omni_edge.models.nano.train.pieces import PIECES, SPECIALS, decode, encode
+from omni_edge.models.nano.world.grammar import items
+from omni_edge.models.nano.world.lexicon import OUTSIDE, RINGS
 
 
 def test_text_survives():

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from omni_edge.models.nano.train import scenes
-from omni_edge.models.nano.train.grammar import Clip, Picture, Thing, items
-from omni_edge.models.nano.train.lexicon import COLOURS, SHAPES, SIZES
+from omni_edge.models.nano.world import drawing
+from omni_edge.models.nano.world.grammar import Clip, Picture, Thing, items
+from omni_edge.models.nano.world.lexicon import COLOURS, SHAPES, SIZES
 
 
 def test_a_picture_has_the_patches_of_one_window():
@@ -32,17 +33,17 @@ def test_labels_lie_where_the_thing_is(shape, colour):
 
 
 def test_a_drawn_thing_has_its_colour():
-    picture, owners = scenes.draw((Thing("square", "blue", "big", 1, 1),), Random(2))
+    picture, owners = drawing.draw((Thing("square", "blue", "big", 1, 1),), Random(2))
     inside = picture[owners == 1].mean(0)
     assert inside[2] > 2 * inside[0]
     ground = picture[owners == 0]
     assert np.ptp(ground.astype(int), axis=1).max() < 120
-    assert scenes.BACKGROUND[0] <= np.median(ground) <= scenes.BACKGROUND[1]
+    assert drawing.BACKGROUND[0] <= np.median(ground) <= drawing.BACKGROUND[1]
 
 
 def test_small_things_are_smaller():
     sizes = {
-        size: (scenes.draw((Thing("circle", "red", size, 1, 1),), Random(seed))[1] > 0).sum()
+        size: (drawing.draw((Thing("circle", "red", size, 1, 1),), Random(seed))[1] > 0).sum()
         for size in SIZES
         for seed in range(3)
     }
@@ -51,7 +52,7 @@ def test_small_things_are_smaller():
 
 def test_a_thing_moves_through_the_clip():
     steps = tuple(Thing("circle", "red", "big", 1, column) for column in range(3))
-    _, owners = scenes.draw_clip(Clip(steps, None), Random(0))
+    _, owners = drawing.draw_clip(Clip(steps, None), Random(0))
     centres = [np.argwhere(owner)[:, 1].mean() for owner in owners]
     assert centres == sorted(centres)
     assert centres[-1] - centres[0] > 40
@@ -59,7 +60,7 @@ def test_a_thing_moves_through_the_clip():
 
 @pytest.mark.parametrize("step", range(3))
 def test_the_beep_sounds_in_its_step(step):
-    samples = scenes.beep_sound(step, Random(step))
+    samples = drawing.beep_sound(step, Random(step))
     assert samples.size == 3 * 16000
     loud = np.flatnonzero(np.abs(samples) > 0.1) / 16000
     assert step <= loud.min()

@@ -11,7 +11,6 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import (  # noqa: E4
 
 from omni_edge.models.nano.train.codec import Codec  # noqa: E402
 from omni_edge.models.nano.train.flow import FlowRecipe, FlowShape, euler, flow_loss, new_flow  # noqa: E402
-from omni_edge.models.nano.train.listen import uniform_arpa  # noqa: E402
 from omni_edge.models.nano.train.pieces import encode  # noqa: E402
 from omni_edge.models.nano.train.prompted import Prompted  # noqa: E402
 from omni_edge.models.nano.train.snake import FastActivation, kernel, use_kernel  # noqa: E402
@@ -27,6 +26,7 @@ from omni_edge.models.nano.train.utterances import (  # noqa: E402
 )
 from omni_edge.models.nano.train.vocoder import VocoderShape, new_vocoder, synthesize  # noqa: E402
 from omni_edge.models.nano.train.voices import Utterance  # noqa: E402
+from omni_edge.models.nano.world.listen import uniform_arpa  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

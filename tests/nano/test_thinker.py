@@ -8,9 +8,9 @@ pytest.importorskip("transformers")
 
 from omni_edge.models.nano.train import learner, thinker  # noqa: E402
 from omni_edge.models.nano.train.examples import Speech, example  # noqa: E402
-from omni_edge.models.nano.train.grammar import Item, Turn, items  # noqa: E402
 from omni_edge.models.nano.train.muon import orthogonal  # noqa: E402
 from omni_edge.models.nano.train.sounds import MEL_LOW, MEL_STEP, Sounds  # noqa: E402
+from omni_edge.models.nano.world.grammar import Item, Turn, items  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

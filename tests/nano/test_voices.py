@@ -4,8 +4,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from omni_edge.models.nano.train.flite import flite as shared_flite  # noqa: E402
-from omni_edge.models.nano.train.spoken import SynthesiserMissing  # noqa: E402
 from omni_edge.models.nano.train.vocoder import torch_mel  # noqa: E402
 from omni_edge.models.nano.train.voices import (  # noqa: E402
     COND,
@@ -22,6 +20,8 @@ from omni_edge.models.nano.train.voices import (  # noqa: E402
     say,
     voices_record,
 )
+from omni_edge.models.nano.world.flite import flite as shared_flite  # noqa: E402
+from omni_edge.models.nano.world.spoken import SynthesiserMissing  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

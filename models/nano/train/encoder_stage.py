@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .grammar import text_allowed
-from .hearing import HELD_OUT
+from ..world.grammar import text_allowed
+from ..world.hearing import HELD_OUT
+from ..world.phones import PHONES
+from ..world.words_wrong import word_error_rate
 from .marathon import Marathon, StageOptions
 from .muon import Muon
-from .phones import PHONES
 from .sounds import MEL_LOW, MEL_STEP, Sounds, load
 from .thinker import audio_hidden, new_thinker
-from .words_wrong import word_error_rate
 
 LETTERS = "_" + string.ascii_lowercase + "' "
 """CTC's symbols; the first is its blank."""

@@ -23,8 +23,10 @@ from ....runtime.positions import (
     mrope,
     span_length,
 )
-from . import hearing, scenes
-from .grammar import CLIP_STEPS, Clip, Item, Split, Turn, half_of, items, text_allowed, watch_essence
+from ..world.drawing import SIDE, STEP_SECONDS
+from ..world.grammar import CLIP_STEPS, Clip, Item, Split, Turn, half_of, items, text_allowed, watch_essence
+from ..world.hearing import FRONT as HEARING
+from . import scenes
 from .pieces import SPECIALS, encode
 from .sounds import Sounds, to_bytes
 
@@ -32,7 +34,7 @@ TEMPO = (0.85, 1.2)
 """Slowest and fastest pace of a training sound."""
 CLOCK = Clock(ids_per_second=25, seconds_per_chunk=2.0)
 MERGE = 2
-GRID = scenes.SIDE // scenes.FRONT.patch
+GRID = SIDE // scenes.FRONT.patch
 SPOKEN_SHARE = 0.6
 """How many of the turns that a sound exists for are spoken."""
 SKILL_WEIGHTS = {"see": 5.0, "watch": 3.5, "know": 4.0, "chat": 0.15, "remember": 0.35, "refuse": 0.5}
@@ -255,11 +257,11 @@ class _Writer:
             return
         grid = (CLIP_STEPS, GRID, GRID)
         if seen.beep is None:
-            size: MediaSize = VideoSize(grid, scenes.STEP_SECONDS)
+            size: MediaSize = VideoSize(grid, STEP_SECONDS)
             inner = [picture] * span_length(size, MERGE)
         else:
-            mel = to_bytes(log_mel(seen.beep, hearing.FRONT))
-            size = VideoWithAudioSize(grid, scenes.STEP_SECONDS, audio_tokens(len(mel)))
+            mel = to_bytes(log_mel(seen.beep, HEARING))
+            size = VideoWithAudioSize(grid, STEP_SECONDS, audio_tokens(len(mel)))
             order = interleaving(size, CLOCK, MERGE)
             inner = [SPECIALS["<|audio_bos|>"], *np.where(order, picture, audio).tolist(), SPECIALS["<|audio_eos|>"]]
             # A tone is no phone: its label is silence.

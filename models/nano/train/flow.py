@@ -25,7 +25,7 @@ from .voices import COND, FLOOR, HOP, MELS, UNIT, VoiceCache, cond_vector, load_
 class FlowShape:
     """Sizes of the flow; the blocks and their looks are the real model's, on fewer layers."""
 
-    codes: int = 1024
+    codes: int = 2048
     hidden: int = 160
     layers: int = 5
     heads: int = 4
@@ -111,7 +111,7 @@ def _look(attention: Any, offset: int, strength: float = 4.0) -> None:
 
 def _principal(codec: Codec, width: int) -> Tensor:
     """Centroids along their principal axes at unit scale: [codes + 1, width]; row 0, "no code", is zero."""
-    table = torch.from_numpy(codec.centroids)
+    table = torch.from_numpy(codec.centroids)  # around each speaker's mean, which the speaker vector tells
     axes = torch.linalg.svd(table - table.mean(0), full_matrices=False).Vh[:width]
     rows = (table - table.mean(0)) @ axes.T
     return torch.cat([torch.zeros(1, len(axes)), rows / rows[:, : width // 4].std()])

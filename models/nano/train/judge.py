@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..world.listen import Listener
+from ..world.speakers import SPEAKERS
+from ..world.words_wrong import word_error_rate
 from .codec import Codec, load_codec
 from .flow import FlowShape, FlowTest, euler, new_flow
-from .listen import Listener
 from .marathon import StageOptions, work_folder
 from .measure import newest
 from .pieces import encode
@@ -26,8 +28,7 @@ from .prompted import Prompter
 from .talker import TalkerShape, TalkerStudent
 from .utterances import Lesson
 from .vocoder import VocoderShape, new_vocoder, synthesize
-from .voices import SPEAKERS, VoiceCache, load_voices
-from .words_wrong import word_error_rate
+from .voices import RATE, VoiceCache, load_voices
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Judge:
 
     def judge(self, waves: Sequence[np.ndarray[Any, Any]], link: str) -> list[Judged]:
         """Listen to the waves of all clips, in their order."""
-        heard = [self._listener.hear(wave) for wave in waves]
+        heard = [self._listener.hear(wave, RATE) for wave in waves]
         results = []
         for index, speaker in enumerate(SPEAKERS):
             pairs = [(clip[1], text) for clip, text in zip(self.test.clips, heard, strict=True) if clip[0] == index]

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..world.lexicon import COLOURS, SHAPES, SIZES
+from ..world.words_wrong import word_error_rate
 from .encoder_stage import NO_LABEL, PhoneHead, roughen
 from .examples import Example
-from .lexicon import COLOURS, SHAPES, SIZES
 from .pieces import SPECIALS, decode
 from .sounds import MEL_LOW, MEL_STEP
 from .thinker import audio_hidden, audio_pooled, audio_rows, new_thinker, text_logits, vision_hidden, vision_rows
-from .words_wrong import word_error_rate
 
 SOUND_GROUP = 16
 """Sounds of similar length that go through the audio tower together."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ....export.tiny_tokenizer import NAMES, UNNAMED
-from .grammar import items
-from .lexicon import OUTSIDE, RINGS
+from ..world.grammar import items
+from ..world.lexicon import OUTSIDE, RINGS
 
 PIECES = 320
 """Ids below the special tokens."""

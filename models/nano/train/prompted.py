@@ -17,8 +17,8 @@ from random import Random
 import torch
 from torch import Tensor
 
+from ..world.grammar import Item, Turn, items
 from .examples import Example, Speech, example
-from .grammar import Item, Turn, items
 from .learner import PLACEHOLDERS, Learner
 from .utterances import Lesson
 

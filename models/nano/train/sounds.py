@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ....runtime.mel import log_mel
-from .grammar import Split, items
-from .hearing import CLEAN, FRONT, HELD_OUT, Rough, Sound, as_heard, heard, speak_unseen
+from ..world.grammar import Split, items
+from ..world.hearing import CLEAN, FRONT, HELD_OUT, Rough, Sound, as_heard, heard, speak_unseen
 
 MEL_LOW, MEL_STEP = -2.0, 1 / 64
 """A stored byte b stands for MEL_LOW + b * MEL_STEP; Whisper's log-mel stays inside -2..2."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-from .flite import flite
-from .grammar import half_of, sentences
-from .lexicon import RINGS
+from ..world.flite import flite
+from ..world.grammar import half_of, sentences
+from ..world.lexicon import RINGS
+from ..world.speakers import SPEAKERS
 from .marathon import StageOptions
-from .voices import SPEAKERS, VoiceCache
+from .voices import VoiceCache
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .utterances import SPECIAL_ROWS, CodeIds, Lesson, TalkerBatch, collate
 class TalkerShape:
     """Sizes of the talker."""
 
-    codes: int = 1024
+    codes: int = 2048
     embedding: int = 192  # the thinker's width
     hidden: int = 160
     layers: int = 6

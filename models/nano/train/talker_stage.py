@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,8 +50,10 @@ class Confusion:
     """Replaces previous codes, so that the talker learns to go on after its own mistakes."""
 
     def __init__(self, codec: Codec, ids: CodeIds, near: int = 8) -> None:
-        distances = ((codec.centroids[:, None] - codec.centroids[None]) ** 2).sum(-1)
-        self._near = torch.from_numpy(np.argsort(distances, axis=1)[:, 1 : near + 1] + 1)
+        tables = codec.centroids.reshape(len(codec.means), codec.each, -1)
+        self._near = torch.from_numpy(
+            np.concatenate([_nearest_others(table, near) + 1 + i * codec.each for i, table in enumerate(tables)])
+        )
         self._top = ids.top
 
     def __call__(self, codes: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -62,6 +65,14 @@ class Confusion:
         random = torch.randint(1, self._top + 1, codes.shape, generator=generator)
         other = torch.where(torch.rand(codes.shape, generator=generator) < 0.5, similar, random)
         return torch.where(hit, other, codes)
+
+
+def _nearest_others(table: npt.NDArray[np.float32], near: int) -> npt.NDArray[np.int64]:
+    """Indices of the `near` rows closest to each row of a table: [rows, near]."""
+    norms = (table**2).sum(1)
+    distances = norms[:, None] + norms[None] - 2 * table @ table.T
+    np.fill_diagonal(distances, np.inf)
+    return np.argsort(distances, axis=1)[:, :near]
 
 
 def talker_losses(student: TalkerStudent, batch: TalkerBatch, codes: Tensor, recipe: TalkerRecipe) -> dict[str, Tensor]:

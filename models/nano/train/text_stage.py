@@ -13,9 +13,9 @@ from random import Random
 
 import torch
 
+from ..world.grammar import SKILLS, items
 from .encoder_stage import bare_shards, test_sets, train_shards
 from .examples import Example, Speech, example, examples
-from .grammar import SKILLS, items
 from .learner import Learner, accuracies, heard_wrong
 from .marathon import Marathon, StageOptions
 from .muon import Muon

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import torch
 
-from .grammar import Split, items
+from ..world.grammar import Split, items
 from .learner import Learner
 from .marathon import Marathon, StageOptions
 from .muon import Muon

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .flite import OWN, Flite, Pitch
-from .grammar import half_of
+from ..world.flite import Flite
+from ..world.grammar import half_of
+from ..world.speakers import SPEAKERS, Speaker
+from ..world.spoken import SILENCE, Span
 from .marathon import work_folder
-from .spoken import SILENCE, Span
 
 RATE = 24_000  # Hz, of everything token2wav makes
 HOP = 240  # samples of a mel frame: 100 frames a second
@@ -35,19 +36,6 @@ REF_FRAMES = 120  # frames of the reference mel, 1.2 s
 
 F32 = npt.NDArray[np.float32]
 I16 = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """A voice nano has: the name of the flite voice that taught it, and at which pitch it did."""
-
-    name: str
-    pitch: Pitch = OWN
-
-
-# slt's own pitch (190 ± 25 Hz) resolves into harmonics in the low mel bands, and codes are spent on them: flatter and
-# lower, 512 codes leave a mel L1 of 0.32 where they left 0.37. rms's pitch costs nothing.
-SPEAKERS = (Speaker("slt", Pitch(165.0, 6.0)), Speaker("rms"))
 
 
 @dataclass(frozen=True)

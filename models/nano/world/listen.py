@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .lexicon import RINGS
-from .voices import RATE
 
 HEARS_AT = 16_000  # Hz of pocketsphinx's acoustic model
 UNLISTED = {"nano": "N AA N OW"}  # words of the ring that its dictionary lacks
@@ -43,7 +42,7 @@ class Listener:
                 hmm=str(models / "en-us"), lm=str(grammar), dict=str(lexicon), loglevel="FATAL"
             )
 
-    def hear(self, wave: npt.NDArray[np.float32], rate: int = RATE) -> str:
+    def hear(self, wave: npt.NDArray[np.float32], rate: int) -> str:
         """Words of a clip: [samples] in ±1 → text, empty when nothing was recognised."""
         import soxr
 
