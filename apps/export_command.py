@@ -21,6 +21,7 @@ class Precision(str, Enum):
     """Precisions a bundle can be exported at."""
 
     FP32 = "fp32"
+    INT8 = "int8"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,13 +40,16 @@ def export(
 
     Every graph is compared with the checkpoint before the bundle is put in its place.
     """
-    assert precision is Precision.FP32
     source, target = _places(checkpoint, bundle)
     try:
         from ..export.bundle import export_bundle
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "export", "export checkpoints") from error
-    manifest = _with_bar(source, target) if on_terminal(sys.stderr) else export_bundle(source, target, _print_step)
+    manifest = (
+        _with_bar(source, target, precision)
+        if on_terminal(sys.stderr)
+        else export_bundle(source, target, _print_step, precision.value)
+    )
     notice = store.notice_of(manifest)
     if notice:
         typer.echo(f"notice: {notice}", err=True)
@@ -80,7 +84,7 @@ def _print_step(progress: Progress) -> None:
         typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.step}", err=True)
 
 
-def _with_bar(source: Path, target: Path):  # noqa: ANN202  (a Manifest; typing it would import msgspec here)
+def _with_bar(source: Path, target: Path, precision: Precision):  # noqa: ANN202  (a Manifest; typing it would import msgspec here)
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -94,4 +98,4 @@ def _with_bar(source: Path, target: Path):  # noqa: ANN202  (a Manifest; typing 
         def advance(progress: Progress) -> None:
             bars.update(task, description=progress.step, completed=progress.done + progress.part, total=progress.total)
 
-        return export_bundle(source, target, advance)
+        return export_bundle(source, target, advance, precision.value)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -24,31 +25,29 @@ from ..models.manifest import (
     Decoder,
     Flow,
     Manifest,
-    Sampling,
     Subnetwork,
     SubnetworkName,
     Vocoder,
     Voices,
 )
+from ..quant.int8 import to_int8
 from .checkpoint import Checkpoint
 from .config import DecoderConfig
-from .flow_tables import SCHEDULES, check_voice, flow_tables
-from .front_ends import SPEECH_PROMPT, audio_front_end, chat_template, tokenizer_json, vision_front_end
+from .flow_tables import check_voice, flow_tables
+from .front_ends import audio_front_end, chat_template, tokenizer_json, vision_front_end
 from .origin import source_of
+from .own_values import read_own_values
 from .subnetworks import EXPORTS, Written, parameter_count
 from .vocoder import vocoder_reach
-from .voices import DEFAULT, Voice, read_voices, voice_arrays
+from .voices import Voice, read_voices, voice_arrays
 
+Precision = Literal["fp32", "int8"]
 EMBEDDINGS = "embeddings.npy"
 CODEC_EMBEDDINGS = "codec_embeddings.npy"
 FLOW_TABLES = "flow_tables.npz"
 VOICES = "voices.npz"
 TOKENIZER = "tokenizer.json"
 TEMPLATE = "chat_template.jinja"
-# Of the reference's generate(); no published file holds them (FACTS §5, §6.2).
-SWAY = -1.0
-GUIDANCE = 0.5
-STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,17 @@ class Progress:
 
 
 def export_bundle(
-    checkpoint_folder: Path, bundle_folder: Path, on_progress: Callable[[Progress], None] = lambda _: None
+    checkpoint_folder: Path,
+    bundle_folder: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    precision: Precision = "fp32",
 ) -> Manifest:
-    """Export a checkpoint at full precision.
+    """Export a checkpoint.
 
     Args:
         checkpoint_folder: a Qwen2.5-Omni checkpoint.
         bundle_folder: where the bundle goes; an older bundle there is replaced when the new one is complete.
+        precision: of the weights.
         on_progress: called before each step and on the way.
 
     Raises:
@@ -82,7 +85,7 @@ def export_bundle(
     _check_front_ends(checkpoint)
     _check_space(checkpoint, bundle_folder)
     with _beside(bundle_folder) as folder:
-        writer = _Writer(checkpoint, voices, folder, on_progress)
+        writer = _Writer(checkpoint, voices, folder, on_progress, precision)
         manifest = writer.write()
         write_manifest(folder, manifest)
     return manifest
@@ -90,8 +93,15 @@ def export_bundle(
 
 class _Writer:
     def __init__(
-        self, checkpoint: Checkpoint, voices: dict[str, Voice], folder: Path, on_progress: Callable[[Progress], None]
+        self,
+        checkpoint: Checkpoint,
+        voices: dict[str, Voice],
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+        precision: Precision,
     ) -> None:
+        self.precision: Precision = precision
+        self.own = read_own_values(checkpoint.folder)
         self.checkpoint = checkpoint
         self.voices = voices
         self.folder = folder
@@ -114,19 +124,26 @@ class _Writer:
         self.on_progress(Progress(step, self.steps.index(step), len(self.steps), part))
 
     def record(self, name: SubnetworkName, written: Written) -> Subnetwork:
+        path = self.folder / written.graph
+        parameters = parameter_count(path)
+        if self.precision == "int8":
+            to_int8(path)
         extra = {"thinker": (EMBEDDINGS,), "talker": (CODEC_EMBEDDINGS,), "flow": (FLOW_TABLES,)}.get(name, ())
         return Subnetwork(
             engine="onnx",
-            precision="fp32",
+            precision=self.precision,
             graph=written.graph,
             files=(*written.files, *extra),
-            parameters=parameter_count(self.folder / written.graph),
+            parameters=parameters,
         )
 
     def write_tables(self) -> None:
-        _write_table(self.checkpoint, "thinker.model.embed_tokens.weight", self.folder / EMBEDDINGS)
-        _write_table(self.checkpoint, "talker.model.embed_tokens.weight", self.folder / CODEC_EMBEDDINGS)
-        np.savez(self.folder / FLOW_TABLES, **dict(flow_tables(self.checkpoint, self.voices, SWAY)))  # pyright: ignore
+        # Half precision keeps three decimal digits, more than eight bits do.
+        dtype = "<f4" if self.precision == "fp32" else "<f2"
+        _write_table(self.checkpoint, "thinker.model.embed_tokens.weight", self.folder / EMBEDDINGS, dtype)
+        _write_table(self.checkpoint, "talker.model.embed_tokens.weight", self.folder / CODEC_EMBEDDINGS, dtype)
+        tables = flow_tables(self.checkpoint, self.voices, self.own.schedules, self.own.sway)
+        np.savez(self.folder / FLOW_TABLES, **dict(tables))  # pyright: ignore
         np.savez(self.folder / VOICES, **voice_arrays(self.voices))  # pyright: ignore
         (self.folder / TOKENIZER).write_bytes(tokenizer_json(self.checkpoint.folder))
         (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
@@ -135,8 +152,8 @@ class _Writer:
         config = self.checkpoint.config
         names = [name for subnetwork in subnetworks.values() for name in subnetwork.files]
         source = source_of(self.checkpoint.folder)
-        tokens = config.tokens
-        default = DEFAULT if DEFAULT in self.voices else next(iter(self.voices))
+        tokens, own = config.tokens, self.own
+        default = own.default_voice if own.default_voice in self.voices else next(iter(self.voices))
         hop = int(np.prod(config.vocoder.upsample_rates))
         return Manifest(
             schema=SCHEMA,
@@ -152,35 +169,29 @@ class _Writer:
             thinker=_decoder(config.thinker),
             talker=_decoder(config.talker),
             audio=audio_front_end(self.checkpoint.folder, config),
-            vision=vision_front_end(self.checkpoint.folder, config),
+            vision=vision_front_end(self.checkpoint.folder, config, own.video),
             clock=config.clock,
             flow=Flow(
                 mel_bins=config.flow.mel_bins,
                 codes=config.flow.num_embeds + 1,
                 repeats=config.flow.repeats,
                 block=config.flow.block,
-                solver="rk4",
-                steps=STEPS,
-                guidance=GUIDANCE,
-                sway=SWAY,
-                schedules=SCHEDULES,
+                solver=own.solver,
+                steps=own.steps,
+                guidance=own.guidance,
+                sway=own.sway,
+                schedules=own.schedules,
                 tables=FLOW_TABLES,
                 max_frames=config.flow.max_frames,
             ),
             # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
             vocoder=Vocoder(rate=100 * hop, hop=hop, reach=vocoder_reach(config.vocoder)),
-            thinker_sampling=Sampling(max_tokens=1024, stop=tokens.eos),
-            talker_sampling=Sampling(
-                max_tokens=4096,
-                temperature=0.9,
-                top_k=40,
-                top_p=0.8,
-                repetition_penalty=1.05,
-                suppress=(tokens.codec_start,),
-                stop=(tokens.codec_pad, tokens.codec_end),
+            thinker_sampling=own.text.sampling(stop=tokens.eos),
+            talker_sampling=own.codes.sampling(
+                stop=(tokens.codec_pad, tokens.codec_end), suppress=(tokens.codec_start,)
             ),
             voices=Voices(file=VOICES, names=tuple(self.voices), default=default),
-            speech_prompt=SPEECH_PROMPT,
+            speech_prompt=own.speech_prompt,
         )
 
 
@@ -209,7 +220,7 @@ def _voices(checkpoint: Checkpoint) -> dict[str, Voice]:
     return voices
 
 
-def _write_table(checkpoint: Checkpoint, name: str, path: Path) -> None:
+def _write_table(checkpoint: Checkpoint, name: str, path: Path, dtype: str) -> None:
     """An embedding table as .npy, a slab of rows at a time.
 
     Not through a memory map: a disk that fills up under one ends the process instead of raising an error.
@@ -217,9 +228,9 @@ def _write_table(checkpoint: Checkpoint, name: str, path: Path) -> None:
     shape = checkpoint.shape(name)
     slab = max(1, (64 << 20) // (4 * shape[1]))
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
         for start in range(0, shape[0], slab):
-            file.write(checkpoint.rows(name, start, start + slab).astype("<f4", copy=False).tobytes())
+            file.write(checkpoint.rows(name, start, start + slab).astype(dtype, copy=False).tobytes())
 
 
 def _check_target(folder: Path) -> None:

@@ -22,12 +22,17 @@ from .voices import Voice
 TIME_WIDTH = 256
 """Width of the sinusoidal time embedding, a constant of the reference class."""
 
-SCHEDULES: dict[SolverName, tuple[int, ...]] = {"euler": tuple(range(2, 12)), "rk4": (3, 5, 10)}
-"""Step counts (time points) the tables cover. Each further time point costs (6·layers + 2)·hidden floats."""
 
-
-def flow_tables(checkpoint: Checkpoint, voices: dict[str, Voice], sway: float) -> Iterator[tuple[str, np.ndarray]]:
+def flow_tables(
+    checkpoint: Checkpoint, voices: dict[str, Voice], schedules: dict[SolverName, tuple[int, ...]], sway: float
+) -> Iterator[tuple[str, np.ndarray]]:
     """All tables of the flow, ready for an .npz.
+
+    Args:
+        checkpoint: holds the flow.
+        voices: by name.
+        schedules: step counts (time points) that the tables cover, by solver.
+        sway: of the time points.
 
     Yields:
         times [n] f64, modulations [n, 6·layers + 2, hidden] f32 (per layer: shift, scale, gate of attention, then of
@@ -36,7 +41,7 @@ def flow_tables(checkpoint: Checkpoint, voices: dict[str, Voice], sway: float) -
     times = sorted(
         {
             round(time, 12)
-            for solver, counts in SCHEDULES.items()
+            for solver, counts in schedules.items()
             for steps in counts
             for time in solver_times(solver, steps, sway)
         }

@@ -9,12 +9,7 @@ from typing import Any
 from ..models.errors import BundleError
 from ..models.manifest import AudioFrontEnd, VisionFrontEnd
 from .config import OmniConfig
-
-SPEECH_PROMPT = (
-    "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and "
-    "visual inputs, as well as generating text and speech."
-)
-"""The system prompt Qwen2.5-Omni was trained to speak under (FACTS §3.2)."""
+from .own_values import Video
 
 _RELOAD = "download the checkpoint again"
 
@@ -32,15 +27,24 @@ def audio_front_end(folder: Path, config: OmniConfig) -> AudioFrontEnd:
     )
 
 
-def vision_front_end(folder: Path, config: OmniConfig) -> VisionFrontEnd:
+def vision_front_end(folder: Path, config: OmniConfig, video: Video | None = None) -> VisionFrontEnd:
     """Picture settings from preprocessor_config.json; clip settings of the reference loader (FACTS §4.3).
 
-    The loader's pixel limits are multiples of one merged patch: 128 to 768 of them a frame, 0.9·128000 a clip.
+    The loader's pixel limits are multiples of one merged patch: 128 to 768 of them a frame, 0.9·128000 a clip. A
+    checkpoint with clip settings of its own gives them as `video`.
     """
     values = _preprocessor(folder)
     size = values.get("size") or {}
     vision = config.vision
     unit = (vision.patch * vision.merge) ** 2
+    clips = video or Video(
+        fps=2.0,
+        min_frames=4,
+        max_frames=768,
+        min_pixels=128 * unit,
+        max_pixels=768 * unit,
+        total_pixels=int(0.9 * 128000) * unit,
+    )
     return VisionFrontEnd(
         patch=vision.patch,
         temporal_patch=vision.temporal_patch,
@@ -50,12 +54,12 @@ def vision_front_end(folder: Path, config: OmniConfig) -> VisionFrontEnd:
         max_pixels=values.get("max_pixels") or _need(size, "longest_edge", folder),
         mean=tuple(_need(values, "image_mean", folder)),
         std=tuple(_need(values, "image_std", folder)),
-        video_fps=2.0,
-        video_min_frames=4,
-        video_max_frames=768,
-        video_min_pixels=128 * unit,
-        video_max_pixels=768 * unit,
-        video_total_pixels=int(0.9 * 128000) * unit,
+        video_fps=clips.fps,
+        video_min_frames=clips.min_frames,
+        video_max_frames=clips.max_frames,
+        video_min_pixels=clips.min_pixels,
+        video_max_pixels=clips.max_pixels,
+        video_total_pixels=clips.total_pixels,
     )
 
 

@@ -11,7 +11,6 @@ import torch
 from ..models.errors import BundleError
 
 SPEAKERS = "spk_dict.pt"
-DEFAULT = "Chelsie"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 
 from ..models.bundle import Bundle
 from ..models.errors import RequestError
-from ..models.manifest import Manifest
+from ..models.manifest import Clock, Manifest
 from .events import AudioDelta, Done, Event, Statistics, TextDelta
 from .flow import Noise
 from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
 from .options import Options, Plan, decide, fit
 from .perception import Perception, Rows
-from .positions import Positions, mrope
+from .positions import Positions, Span, mrope
 from .prompt import Prompt, PromptBuilder
 from .sampling import Sampler
 from .speech import Reply, Speech, Spoken
 from .thinker import Reading, Thinker
 from .tokenizer import TextStream, Tokenizer
+
+Place = Callable[[int, Sequence[Span], Clock, int], Positions]
+"""Like `mrope`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +62,12 @@ class Session:
         stages: of one bundle.
         history: messages so far, a system message first if there is one. Without it the prompt under which the
             model was trained to speak is used.
+        place: what gives tokens their positions; another one shows what a model makes of them.
     """
 
-    def __init__(self, stages: Stages, history: Sequence[Message] = ()) -> None:
+    def __init__(self, stages: Stages, history: Sequence[Message] = (), place: Place = mrope) -> None:
         self._stages = stages
+        self._place = place
         self._initial = tuple(history)
         speech_prompt = stages.bundle.manifest.speech_prompt
         if speech_prompt and (not history or history[0].role != "system"):
@@ -134,7 +139,7 @@ class Session:
 
     def _places(self, prompt: Prompt, length: int) -> Positions:
         """TMRoPE positions of the prompt and of the text tokens after it, `length` in all."""
-        return mrope(length, prompt.spans, self.manifest.clock, self.manifest.vision.merge)
+        return self._place(length, prompt.spans, self.manifest.clock, self.manifest.vision.merge)
 
     def _respond(
         self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress

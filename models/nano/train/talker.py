@@ -125,7 +125,7 @@ def talker_config(shape: TalkerShape) -> Qwen2_5OmniTalkerConfig:
         num_key_value_heads=shape.kv_heads,
         head_dim=shape.hidden // shape.heads,
         rope_parameters=rope,
-        max_position_embeddings=4096,
+        max_position_embeddings=3072,
         spatial_merge_size=2,
         pad_token_id=None,
         tts_text_start_token_id=SPECIALS["tts_start"],

@@ -1,0 +1,102 @@
+"""omni-edge eval: a model against a suite of questions whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..models.errors import MissingExtra, RequestError
+from .terminal import on_terminal
+
+if TYPE_CHECKING:
+    from .suite.figures import Figure, Line
+
+
+class Suite(str, Enum):
+    """Suites there are."""
+
+    NANO = "nano"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help="nano, or the folder of a bundle.")] = "nano",
+    suite: Annotated[Suite, typer.Option(help="What is asked.")] = Suite.NANO,
+    limit: Annotated[int, typer.Option(min=1, help="Items of each line.")] = 200,
+    only: Annotated[str, typer.Option(help="Lines whose name begins so.")] = "",
+    speech: Annotated[bool, typer.Option("--speech/--no-speech", help="Judge spoken answers as well.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the items; none was trained on whatever it is.")] = 7,
+    threads: Annotated[int, typer.Option(help="Threads; 0 is one a core.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a model: what it hears, sees, knows and remembers, and how well it speaks.
+
+    Questions are spoken by espeak-ng, flite and festival, which have to be installed; its speech is judged by
+    pocketsphinx (pip install "omni-edge[judge]").
+    """
+    from .suite.nano import nano_lines
+
+    lines = [line for line in nano_lines(model, limit, seed, threads, speech=speech) if line.name.startswith(only)]
+    if not lines:
+        raise RequestError(f"no line of the suite begins with {only!r}; leave --only out to see all")
+    figures = dict(_measured(lines))
+    if as_json:
+        print(json.dumps({name: asdict(figure) for name, figure in figures.items()}))
+    else:
+        _print_table(figures)
+
+
+def _measured(lines: list[Line]) -> Iterator[tuple[str, Figure]]:
+    """All figures, behind a bar where somebody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from ..models.nano.world.listen import RecogniserMissing
+    from ..models.nano.world.spoken import SynthesiserMissing
+
+    columns = (TextColumn("{task.description:24}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    quiet = not on_terminal(sys.stderr)
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bars:
+        task = bars.add_task("", total=sum(line.items for line in lines))
+        for line in lines:
+            bars.update(task, description=line.name)
+            try:
+                yield from line.measure(lambda: bars.advance(task)).items()
+            except RecogniserMissing as error:
+                raise MissingExtra("pocketsphinx", "judge", "judge speech") from error
+            except SynthesiserMissing as error:
+                raise RequestError(f"{error} (spoken questions are made by it)") from error
+
+
+def _print_table(figures: dict[str, Figure]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .suite.nano import WANTED
+
+    table = Table("line", "figure", "wanted", "items")
+    for name, figure in figures.items():
+        wanted = WANTED.get(name)
+        shown = "" if wanted is None else f"{'≥' if figure.metric == 'accuracy' else '≤'} {_shown(figure, wanted)}"
+        table.add_row(name, _shown(figure, figure.value), shown, str(figure.items))
+    Console().print(table)
+
+
+def _shown(figure: Figure, value: float) -> str:
+    match figure.metric:
+        case "accuracy" | "wer":
+            return f"{100 * value:.1f} %"
+        case "seconds":
+            return f"{value:.2f} s"
+        case _:
+            return f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""What a model is measured by: suites of questions with known answers (omni-edge eval)."""

@@ -1,0 +1,36 @@
+"""What a suite comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Metric = Literal["accuracy", "wer", "seconds", "ratio"]
+"""Share of exact answers; word errors over words; a median time; a share or a factor that the line's name explains."""
+Tick = Callable[[], None]
+"""Called after each item."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of a report."""
+
+    metric: Metric
+    value: float
+    items: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that is still to be measured; one measurement may fill several lines."""
+
+    name: str
+    items: int
+    measure: Callable[[Tick], dict[str, Figure]]
+
+
+def share(results: Iterable[bool]) -> Figure:
+    """Accuracy of single results."""
+    counted = list(results)
+    return Figure("accuracy", sum(counted) / max(1, len(counted)), len(counted))
