@@ -15,8 +15,6 @@ from ..world.drawing import FPS, SIDE
 from ..world.speakers import SPEAKERS
 from .flow import FlowShape, flow_config, new_flow
 from .learner import Learner
-from .marathon import StageOptions
-from .measure import newest
 from .pieces import SPECIALS, write_tokenizer
 from .prompted import HIDDEN, STREAM
 from .talker import TalkerShape, TalkerStudent, talker_config
@@ -25,6 +23,7 @@ from .utterances import SPECIAL_ROWS
 from .vocoder import VocoderShape, new_vocoder, vocoder_config
 from .voices import voices_record
 
+SPEECH = ("talker", "flow", "vocoder")
 FOLDER = Path(__file__).parents[1] / "checkpoint"
 README = """---
 license: apache-2.0
@@ -37,21 +36,15 @@ CODEC_FRAMES = 16 * 60 * 100
 """Longest speech, in mel frames: sixteen minutes."""
 
 
-def run(options: StageOptions) -> None:
-    """Write the newest parts of the work folder into the repository."""
-    write_checkpoint(FOLDER, newest(options), speech_parts(options.folder), options.folder / "voices")
-
-
-def speech_parts(folder: Path) -> dict[str, nn.Module]:
-    """Talker, flow and vocoder of a work folder, each with its averaged weights."""
-    parts = {
-        "talker": TalkerStudent(TalkerShape(), 0),
-        "flow": new_flow(FlowShape(), 0),
-        "vocoder": new_vocoder(VocoderShape(), 0),
-    }
-    for name, part in parts.items():
-        part.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=True)["average"])
-    return parts
+def speech_part(folder: Path, name: str) -> nn.Module:
+    """Talker, flow or vocoder of a work folder with its averaged weights."""
+    part: nn.Module = {
+        "talker": lambda: TalkerStudent(TalkerShape(), 0),
+        "flow": lambda: new_flow(FlowShape(), 0),
+        "vocoder": lambda: new_vocoder(VocoderShape(), 0),
+    }[name]()
+    part.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=True)["average"])
+    return part
 
 
 def write_checkpoint(folder: Path, learner: Learner, speech: dict[str, nn.Module], voices: Path) -> None:
@@ -60,7 +53,7 @@ def write_checkpoint(folder: Path, learner: Learner, speech: dict[str, nn.Module
     Args:
         folder: created when missing.
         learner: holds the Thinker; its throw-away heads are left out.
-        speech: of `speech_parts`.
+        speech: of `speech_part`, by name.
         voices: folder of the voice caches, for the reference mels.
     """
     model = joined(learner, speech)
@@ -112,7 +105,7 @@ def joined(learner: Learner, speech: dict[str, nn.Module]) -> Qwen2_5OmniForCond
     model.talker.load_state_dict(talker.talker.state_dict())
     model.token2wav.code2wav_dit_model.load_state_dict(speech["flow"].state_dict())
     model.token2wav.code2wav_bigvgan_model.load_state_dict(speech["vocoder"].state_dict())
-    rescale(model.thinker)
+    rescale(model.thinker, STREAM, HIDDEN)
     rows = model.thinker.model.language_model.embed_tokens.weight
     for index, name in enumerate(SPECIAL_ROWS):
         rows[SPECIALS[name]] = talker.embed_tokens_special.weight[index]
@@ -120,8 +113,8 @@ def joined(learner: Learner, speech: dict[str, nn.Module]) -> Qwen2_5OmniForCond
 
 
 @torch.no_grad()
-def rescale(thinker: Any) -> None:
-    """Scale the residual stream by STREAM and the last hidden state by HIDDEN; the logits stay what they were.
+def rescale(thinker: Any, stream: float, hidden: float) -> None:
+    """Scale the residual stream and the last hidden state; the logits stay what they were.
 
     All that writes into the stream grows alike, and the norms that read it take its scale away again.
     """
@@ -132,9 +125,9 @@ def rescale(thinker: Any) -> None:
     for layer in text.layers:
         writers += [layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight]
     for weight in writers:
-        weight.mul_(STREAM)
-    text.norm.weight.mul_(HIDDEN)
-    thinker.lm_head.weight.div_(HIDDEN)
+        weight.mul_(stream)
+    text.norm.weight.mul_(hidden)
+    thinker.lm_head.weight.div_(hidden)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

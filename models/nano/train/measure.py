@@ -15,7 +15,7 @@ from .examples import Example
 from .learner import Learner, accuracies
 from .marathon import StageOptions
 from .pieces import SPECIALS
-from .state import NEWEST_FIRST, read_state
+from .state import read_learner
 from .text_stage import measure, test_examples
 
 ITEMS = 200
@@ -37,9 +37,9 @@ def run(options: StageOptions) -> None:
 def newest(options: StageOptions) -> Learner:
     """The newest weights of the work folder, or else those of the repository."""
     learner = Learner(options.seed)
-    paths = [options.folder / f"{stage}.pt" for stage in NEWEST_FIRST]
+    paths = [options.folder / f"{stage}.pt" for stage in ("joint", "text")]
     path = next((path for path in paths if path.exists()), None)
-    learner.load_state_dict(torch.load(path, weights_only=True)["learner"] if path else read_state())
+    learner.load_state_dict(torch.load(path, weights_only=True)["learner"] if path else read_learner())
     return learner
 
 

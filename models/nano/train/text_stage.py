@@ -20,7 +20,7 @@ from .learner import Learner, accuracies, heard_wrong
 from .marathon import Marathon, StageOptions
 from .muon import Muon
 from .sounds import Sounds, load
-from .state import read_state
+from .state import read_learner
 
 BATCH = 32
 POOL = 8
@@ -70,7 +70,8 @@ def learn(options: StageOptions, recipe: Recipe) -> None:
     optimiser = Muon(named, recipe.learning_rate)
     if state := marathon.load():
         learner.load_state_dict(state["learner"])
-        optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:  # the repository keeps no momenta
+            optimiser.load_state_dict(state["optimiser"])
     else:
         begin(learner, options, recipe)
 
@@ -111,7 +112,7 @@ def begin(learner: Learner, options: StageOptions, recipe: Recipe) -> None:
         if before.exists():
             learner.load_state_dict(torch.load(before, weights_only=True)["learner"])
         else:
-            learner.load_state_dict(read_state())
+            learner.load_state_dict(read_learner())
         return
     heard = torch.load(options.folder / "encoder.pt", weights_only=True)
     learner.audio.load_state_dict(heard["tower"])

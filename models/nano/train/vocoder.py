@@ -18,6 +18,7 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniTo
 from .averages import Average, Means
 from .marathon import Marathon, StageOptions
 from .muon import Muon
+from .segments import FlowedMels, Segments
 from .snake import use_kernel
 from .voices import FLOOR, HOP, N_FFT, VoiceCache, load_voices, mel_bank
 
@@ -39,6 +40,7 @@ class VocoderRecipe:
     frames: int = 32  # of a training segment: 0.32 s
     rate: float = 1e-3  # 2e-3 is faster for 1000 steps, then the held-out error rises again
     mel_weight: float = 1.0
+    flowed: float = 0.5  # share of the segments whose mel is what the flow makes of its codes, once there is a flow
     clip: float = 3.0  # norm of all gradients: one wild step would otherwise rule Muon's momentum for twenty
 
 
@@ -128,30 +130,6 @@ def spectral_loss(made: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(convergence).mean(), torch.stack(distance).mean()
 
 
-class Segments:
-    """Training segments of all voices, drawn by step number."""
-
-    def __init__(self, voices: tuple[VoiceCache, ...]) -> None:
-        self._voices = [
-            (voice.wave(), voice.mel(), [u for u in voice.utterances if not u.held_out]) for voice in voices
-        ]
-
-    def draw(self, count: int, frames: int, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Mels [count, frames, 80] and samples [count, frames * HOP]; the voices take turns."""
-        rng = np.random.default_rng(key)
-        mels, waves = [], []
-        while len(mels) < count:
-            wave, mel, utterances = self._voices[len(mels) % len(self._voices)]
-            utterance = utterances[rng.integers(len(utterances))]
-            spare = utterance.samples // HOP - frames
-            if spare < 0:
-                continue
-            start = utterance.start // HOP + int(rng.integers(spare + 1))
-            mels.append(np.asarray(mel[start : start + frames], dtype=np.float32))
-            waves.append(np.asarray(wave[start * HOP : (start + frames) * HOP], dtype=np.float32) / 32768)
-        return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(waves))
-
-
 class HeldOut:
     """The first few held-out sentences of each voice, as (mel [frames, 80], samples)."""
 
@@ -186,7 +164,8 @@ def train_vocoder(
     """Train the vocoder for a sitting; its state is `<folder>/vocoder.pt`."""
     shape, recipe = shape or VocoderShape(), recipe or VocoderRecipe()
     voices = load_voices(options.folder / "voices")
-    segments, held_out = Segments(voices), HeldOut(voices)
+    flowed = FlowedMels(options.folder, voices) if (options.folder / "flow.pt").exists() else None
+    segments, held_out = Segments(voices, flowed, recipe.flowed), HeldOut(voices)
     model, shadow = new_vocoder(shape, options.seed), new_vocoder(shape, options.seed)
     if not (use_kernel(model) and use_kernel(shadow)):
         print("no C compiler: the vocoder trains several times slower; apt-get install gcc", file=sys.stderr)
