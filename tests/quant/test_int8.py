@@ -94,9 +94,8 @@ def test_a_decoders_matrices_become_blocks_and_its_step_stays_the_same(tiny, tmp
     for layer in range(config.layers):
         for kind in ("key", "value"):
             feeds[f"past_{kind}.{layer}"] = np.zeros((1, config.kv_heads, 8, config.head_dim), np.float32)
-    whole, small = (
-        ort.InferenceSession(folder / "thinker.onnx").run(["logits"], feeds)[0] for folder in (source, bundle)
-    )
+    files = (source / "thinker.onnx", bundle / "thinker.onnx")
+    whole, small = (ort.InferenceSession(file).run(["logits"], feeds)[0] for file in files)
     assert np.corrcoef(whole.ravel(), small.ravel())[0, 1] > 0.999
     rotary = 2 * config.context * config.head_dim // 2 * 4  # cos and sin, which stay floats
     sizes = [file.with_name("thinker.onnx.data").stat().st_size - rotary for file in files]
