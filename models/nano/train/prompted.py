@@ -60,13 +60,13 @@ class Prompter:
     """Puts lessons into conversations and lets the thinker read them."""
 
     def __init__(self, learner: Learner, speech: Speech | None, known: Mapping[str, list[Item]]) -> None:
-        self._learner = learner
+        self.learner = learner
         self._speech = speech
         self._known = known
 
     def __call__(self, lessons: Sequence[Lesson], rng: Random) -> list[Prompted]:
         """What the talker reads of a random conversation for each lesson."""
-        return states(self._learner, [self._example(lesson.text, rng) for lesson in lessons])
+        return states(self.learner, [self._example(lesson.text, rng) for lesson in lessons])
 
     def _example(self, text: str, rng: Random) -> Example:
         known = self._known.get(text, ())

@@ -30,6 +30,8 @@ from .talker import TalkerShape, TalkerStudent
 from .utterances import IGNORED, CodeIds, Lesson, TalkerBatch, collate, lessons_of
 from .voices import load_voices
 
+RELOAD = 250
+"""Steps after which the newest Thinker is read again, which may be learning beside the talker."""
 SOUND_SHARDS = 20
 """Shards of questions that the conversations are heard from."""
 
@@ -128,6 +130,8 @@ def train_talker(options: StageOptions, shape: TalkerShape | None = None, recipe
     while not marathon.over:
         chosen = draw(lessons, recipe.batch, (options.seed, marathon.step))
         batch = collate(chosen, prompt(chosen, Random(f"prompts/{options.seed}/{marathon.step}")), student.ids)
+        if marathon.step % RELOAD == 0:
+            prompt.learner = newest(options)
         generator = torch.Generator().manual_seed(options.seed + 1_000_003 * marathon.step)
         losses = talker_losses(student, batch, confuse(batch.codes, recipe.noise, generator), recipe)
         optimizer.zero_grad()
