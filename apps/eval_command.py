@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..models.errors import MissingExtra, RequestError
+from ..models.errors import RequestError
 from .terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -61,21 +61,13 @@ def _measured(lines: list[Line]) -> Iterator[tuple[str, Figure]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from ..models.nano.world.listen import RecogniserMissing
-    from ..models.nano.world.spoken import SynthesiserMissing
-
     columns = (TextColumn("{task.description:24}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     quiet = not on_terminal(sys.stderr)
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bars:
         task = bars.add_task("", total=sum(line.items for line in lines))
         for line in lines:
             bars.update(task, description=line.name)
-            try:
-                yield from line.measure(lambda: bars.advance(task)).items()
-            except RecogniserMissing as error:
-                raise MissingExtra("pocketsphinx", "judge", "judge speech") from error
-            except SynthesiserMissing as error:
-                raise RequestError(f"{error} (spoken questions are made by it)") from error
+            yield from line.measure(lambda: bars.advance(task)).items()
 
 
 def _print_table(figures: dict[str, Figure]) -> None:

@@ -49,11 +49,10 @@ def speech_lines(session: Session, limit: int, seed: int) -> Iterator[Line]:
 
 
 def _spoken(session: Session, count: int, seed: int, tick: Tick) -> dict[str, Figure]:
-    replies = []
+    listener, replies = Listener(), []
     for index, text in enumerate(islice(sentences("test", seed), count)):
         replies.append(_reply(session, text, SPEAKERS[index % len(SPEAKERS)]))
         tick()
-    listener = Listener()
     figures: dict[str, Figure] = {}
     own, judged, taught = [], [], []
     for reply in replies:

@@ -15,6 +15,7 @@ from . import (
     joint_stage,
     measure,
     own_voice,
+    plan,
     sounds,
     speech_data,
     state,
@@ -34,6 +35,7 @@ def _sounds(options: StageOptions) -> None:
 
 
 STAGES: dict[str, Callable[[StageOptions], None]] = {
+    "all": plan.run,
     "sounds": _sounds,
     "encoder": encoder_stage.run,
     "vision": vision_stage.run,
@@ -49,7 +51,7 @@ STAGES: dict[str, Callable[[StageOptions], None]] = {
     "state": state.write,
     "restore": state.read,
 }
-"""Stages in the order in which they build on one another."""
+"""Stages in the order in which they build on one another; "all" runs them so (plan.py)."""
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ license: apache-2.0
 language: en
 ---
 nano: a Qwen2.5-Omni of nine million weights, trained by omni-edge's own scripts on speech, pictures and clips that
-those scripts make. `python -m omni_edge.models.nano.train.export` turns it into the bundle that ships.
+those scripts make. `omni-edge export models/nano/checkpoint models/nano/bundle --precision int8` makes the bundle that
+ships of it.
 """
 CODEC_FRAMES = 16 * 60 * 100
 """Longest speech, in mel frames: sixteen minutes."""

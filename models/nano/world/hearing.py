@@ -21,7 +21,7 @@ from ...manifest import AudioFrontEnd
 from .espeak import espeak
 from .flite import Pitch, flite
 from .phones import label
-from .spoken import SILENCE, Spoken
+from .spoken import SILENCE, Spoken, SynthesiserMissing
 
 RATE = 16_000
 FRONT = AudioFrontEnd(rate=RATE, n_fft=400, hop=160, mels=128, max_seconds=300, chunk_frames=200)
@@ -87,7 +87,10 @@ def speak_unseen(text: str, voice: str) -> Spoken:
         return flite().speak(text, voice, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
-        subprocess.run(["text2wave", "-o", str(path)], input=text.encode(), check=True)
+        try:
+            subprocess.run(["text2wave", "-o", str(path)], input=text.encode(), check=True)
+        except FileNotFoundError as error:
+            raise SynthesiserMissing("festival is not installed: apt-get install festival") from error
         with wave.open(str(path)) as reader:
             rate, data = reader.getframerate(), reader.readframes(reader.getnframes())
     return Spoken((np.frombuffer(data, np.int16) / 32768).astype(np.float32), rate, ((SILENCE, 0.0),))

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import MissingExtra
 from .lexicon import RINGS
 
 HEARS_AT = 16_000  # Hz of pocketsphinx's acoustic model
 UNLISTED = {"nano": "N AA N OW"}  # words of the ring that its dictionary lacks
-
-
-class RecogniserMissing(RuntimeError):
-    """pocketsphinx is not installed."""
 
 
 class Listener:
@@ -29,9 +26,9 @@ class Listener:
 
     def __init__(self, ring: int = 1) -> None:
         try:
-            import pocketsphinx  # pyright: ignore[reportMissingImports]  (of the extra "nano")
+            import pocketsphinx  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise RecogniserMissing("judging speech needs pocketsphinx: pip install pocketsphinx") from error
+            raise MissingExtra("pocketsphinx", "judge", "judge speech") from error
         words = sorted(set(RINGS[ring].spoken))
         models = Path(pocketsphinx.get_model_path()) / "en-us"
         with tempfile.TemporaryDirectory() as folder:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import DeviceError
+
 SILENCE = "_"
 Span = tuple[str, float, float]
 """What sounds, from when, until when (seconds)."""
 
 
-class SynthesiserMissing(RuntimeError):
+class SynthesiserMissing(DeviceError):
     """A synthesiser is not installed; the message names the package."""
 
 
