@@ -74,21 +74,10 @@ def _print_table(figures: dict[str, Figure]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .suite.nano import WANTED
+    from .suite.figures import shown as as_text
+    from .suite.table import wanted
 
     table = Table("line", "figure", "wanted", "items")
     for name, figure in figures.items():
-        wanted = WANTED.get(name)
-        shown = "" if wanted is None else f"{'≥' if figure.metric == 'accuracy' else '≤'} {_shown(figure, wanted)}"
-        table.add_row(name, _shown(figure, figure.value), shown, str(figure.items))
+        table.add_row(name, as_text(figure.metric, figure.value), wanted(name, figure), str(figure.items))
     Console().print(table)
-
-
-def _shown(figure: Figure, value: float) -> str:
-    match figure.metric:
-        case "accuracy" | "wer":
-            return f"{100 * value:.1f} %"
-        case "seconds":
-            return f"{value:.2f} s"
-        case _:
-            return f"{value:.2f}"

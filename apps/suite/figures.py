@@ -34,3 +34,14 @@ def share(results: Iterable[bool]) -> Figure:
     """Accuracy of single results."""
     counted = list(results)
     return Figure("accuracy", sum(counted) / max(1, len(counted)), len(counted))
+
+
+def shown(metric: Metric, value: float) -> str:
+    """A value for people to read."""
+    match metric:
+        case "accuracy" | "wer":
+            return f"{100 * value:.1f} %"
+        case "seconds":
+            return f"{value:.2f} s"
+        case _:
+            return f"{value:.2f}"

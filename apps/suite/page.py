@@ -1,7 +1,7 @@
-"""A page of what a model sees, hears and says: `python -m omni_edge.apps.suite.page OUT [--model M]`.
+"""A page of what a model sees, hears and says: `python -m omni_edge.apps.suite.page OUT [--figures TITLE=FILE ...]`.
 
 Writes OUT/README.md with a picture, the question and the answer of some items, and the speech as a spectrogram over
-its waveform and as a flac file to listen to.
+its waveform and as a flac file to listen to. Figures are what `omni-edge eval --json` printed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ...runtime.session import Session
 from .asking import Answer, ask, shown
 from .plots import joined, sound_picture
 from .skills import test_items
+from .table import figures_table
 
 SHOWN = (("see", 4), ("motion", 2), ("beep", 2), ("hear", 2), ("know", 1), ("refuse", 1), ("remember", 1))
 """Skills and how many items of each; every other one is asked by voice."""
@@ -50,11 +51,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m omni_edge.apps.suite.page", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--figures", nargs="*", default=[], metavar="TITLE=FILE", help="columns of the table")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     session = load(given.model)
     lines = [f"# What {session.manifest.name} sees, hears and says", ""]
     lines += ["Made by `python -m omni_edge.apps.suite.page`, from items that it was never trained on.", ""]
+    columns = [(title, Path(path)) for title, path in (figures.split("=", 1) for figures in given.figures)]
+    if columns:
+        lines += ["## Figures", "", *figures_table(columns), ""]
     for skill, count in SHOWN:
         lines += [f"## {skill}", ""]
         stream = test_items(skill, SEED)

@@ -22,7 +22,7 @@ from .sounds import collect, save
 from .vocoder import synthesize
 from .voices import HOP, RATE, Utterance, cond_vector, load_voices, reference_mel
 
-COUNT = 1500
+COUNT = 1000
 """Sentences."""
 SHARD = 250
 COPIES = 2
