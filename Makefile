@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: run test check lint types fast clean
 
 run: .venv/run-installed
-	$(BIN)/omni-edge run --audio models/nano/question.flac --max-tokens 40 --max-codes 150 --out reply.wav
+	$(BIN)/omni-edge run --image models/nano/picture.png --audio models/nano/question.flac --out reply.wav
 
 test: .venv/dev-installed
 	$(BIN)/python -m pytest

@@ -151,7 +151,7 @@ class _Writer:
     def manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
         config = self.checkpoint.config
         names = [name for subnetwork in subnetworks.values() for name in subnetwork.files]
-        source = source_of(self.checkpoint.folder)
+        source = source_of(self.checkpoint.folder, self.own.name)
         tokens, own = config.tokens, self.own
         default = own.default_voice if own.default_voice in self.voices else next(iter(self.voices))
         hop = int(np.prod(config.vocoder.upsample_rates))

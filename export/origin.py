@@ -8,23 +8,19 @@ from pathlib import Path
 from ..models.catalogue import CATALOGUE, find
 from ..models.manifest import Source
 
-UNTRAINED = "This model is seeded, not trained: it shows that everything works, and says nothing sensible."
-MARKER = "omni-edge-untrained"
-"""An empty file that marks a checkpoint with random weights."""
 
-
-def source_of(folder: Path) -> Source:
+def source_of(folder: Path, own_name: str = "") -> Source:
     """Name, revision, licence and notice of a checkpoint folder.
 
-    A folder of the Hugging Face cache names its repository and revision; elsewhere the folder's own name counts.
+    A folder of the Hugging Face cache names its repository and revision; elsewhere the name that the checkpoint gives
+    itself counts, or else the folder's.
     """
     folder = folder.resolve()
-    name, revision = _from_cache(folder) or (folder.name, "")
+    name, revision = _from_cache(folder) or (own_name or folder.name, "")
     known = find(name) or next((row for row in CATALOGUE if row.checkpoint.rpartition("/")[2] == name), None)
     if known is not None and known.checkpoint:
         return Source(checkpoint=known.checkpoint, revision=revision, licence=known.licence, notice=known.notice)
-    notice = UNTRAINED if (folder / MARKER).exists() else ""
-    return Source(checkpoint=name, revision=revision, licence=_licence(folder), notice=notice)
+    return Source(checkpoint=name, revision=revision, licence=_licence(folder))
 
 
 def _from_cache(folder: Path) -> tuple[str, str] | None:

@@ -57,6 +57,8 @@ class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OwnValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of the file."""
 
+    name: str = ""
+    """Empty: the folder's."""
     speech_prompt: str = SPEECH_PROMPT
     solver: SolverName = "rk4"
     steps: int = 10

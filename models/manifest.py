@@ -50,7 +50,7 @@ class Source(Record, frozen=True):
     licence: str = ""
     """SPDX-like name, e.g. "apache-2.0"."""
     notice: str = ""
-    """Printed by every command that touches the bundle (non-commercial licence, untrained weights)."""
+    """Printed by every command that touches the bundle (a non-commercial licence)."""
 
 
 class Subnetwork(Record, frozen=True):

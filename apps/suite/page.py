@@ -7,12 +7,10 @@ its waveform and as a flac file to listen to. Figures are what `omni-edge eval -
 from __future__ import annotations
 
 import argparse
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
@@ -22,6 +20,7 @@ from ...models.nano.world.flite import flite
 from ...models.nano.world.grammar import Clip, Item
 from ...models.nano.world.grammar import Picture as Still
 from ...models.nano.world.hearing import CLEAN, as_heard
+from ...models.nano.world.recording import write_flac
 from ...runtime.loading import load
 from ...runtime.messages import Audio, Part
 from ...runtime.options import Options
@@ -83,7 +82,7 @@ def _section(session: Session, item: Item, name: str, index: int, out: Path) -> 
     if said.answer.samples.size:
         rate = said.answer.done.rate
         sound_picture(said.answer.samples, rate).save(out / f"{name}-said.png", optimize=True)
-        _write_flac(out / f"{name}-said.flac", said.answer.samples, rate)
+        write_flac(out / f"{name}-said.flac", said.answer.samples, rate)
         seconds = said.answer.samples.size / rate
         lines += [f"- spoken by {said.voice}: [{seconds:.1f} s]({name}-said.flac)", "", f"![speech]({name}-said.png)"]
     return [*lines, ""]
@@ -120,19 +119,6 @@ def _scene_picture(scene: Still | Clip, rng: Random) -> Picture.Image:
     step = len(frames) // len(scene.steps)
     beep = None if scene.beep is None else (scene.beep, scene.beep + STEP_SECONDS)
     return joined([Picture.fromarray(frame) for frame in frames[::step]], beep)
-
-
-def _write_flac(path: Path, samples: NDArray[np.float32], rate: int) -> None:
-    file = io.BytesIO()
-    with av.open(file, "w", format="flac") as target:
-        stream = target.add_stream("flac", rate=rate)
-        stream.layout = "mono"  # pyright: ignore
-        pcm = np.clip(samples * 32767, -32768, 32767).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-        frame.sample_rate = rate
-        target.mux(stream.encode(frame))  # pyright: ignore
-        target.mux(stream.encode(None))  # pyright: ignore
-    path.write_bytes(file.getvalue())
 
 
 if __name__ == "__main__":

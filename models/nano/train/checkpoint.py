@@ -74,6 +74,7 @@ def own_values() -> dict[str, Any]:
     """What nano's exporter must know and no published file has a place for."""
     frame = SIDE * SIDE
     return {
+        "name": "nano",
         "speech_prompt": "",
         "solver": "euler",
         "steps": 2,
