@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_under_a_table(checkpoint, tmp_path):
     (tmp_path / "table.npy").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         exporting._write_table(
-            exporting.Checkpoint(checkpoint), "thinker.model.embed_tokens.weight", tmp_path / "table.npy"
+            exporting.Checkpoint(checkpoint), "thinker.model.embed_tokens.weight", tmp_path / "table.npy", "<f4"
         )
 
 

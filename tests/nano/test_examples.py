@@ -32,8 +32,7 @@ def test_what_is_asked_is_the_answer_and_its_end(skill, sounds):
         places = np.flatnonzero(one.asked)
         last = one.ids[places[places >= one.prompt - 1] + 1]
         assert last[-1] == SPECIALS["<|im_end|>"]
-        assert decode(last[:-1].tolist()) == one.turn.answer
-        assert one.turn.user == item.turns[-1].user
+        assert decode(last[:-1].tolist()) == item.turns[-1].answer
         assert one.positions.shape == (3, len(one.ids))
         assert len(one.asked) == len(one.ids)
 
@@ -77,7 +76,7 @@ def test_a_moved_beep_is_answered_by_where_its_positions_are(sounds):
         clip = item.turns[-1].scene
         if clip.beep is None:
             continue
-        one = example(item, rng, speech, 0.0)
+        one = example(item, rng, speech, 0.0, moved=0.5)
         audio, pictures = (np.flatnonzero(one.ids == SPECIALS[name]) for name in ("<|AUDIO|>", "<|VIDEO|>"))
         # The row in the middle of the second in which the encoder hears the beep, and the picture at its position.
         heard = one.positions[0, audio[25 * clip.beep + 12]]

@@ -145,22 +145,30 @@ def examples(split: Split, seed: int, ring: int, speech: Speech, spoken: float =
         if not hearing_now and _is_easy(item) and rng.random() > EASY_SHARE:
             continue
         # Repeating is practised on sounds; the rest of it keeps typed copying alive.
-        yield example(item, rng, speech, 0.85 if item.skill == "hear" else spoken)
+        yield example(item, rng, speech, 0.85 if item.skill == "hear" else spoken, MOVED_SHARE)
 
 
 def _is_easy(item: Item) -> bool:
     return item.skill in ("see", "watch") and item.turns[-1].user.startswith(EASY)
 
 
-def example(item: Item, rng: Random, speech: Speech | None, spoken: float) -> Example:
-    """Lay out one conversation; each turn is spoken with probability `spoken` if there is a sound of it."""
+def example(item: Item, rng: Random, speech: Speech | None, spoken: float, moved: float = 0.0) -> Example:
+    """Lay out one conversation.
+
+    Args:
+        item: of the grammar.
+        rng: of everything random.
+        speech: sounds of its questions.
+        spoken: how likely each turn is spoken, if there is a sound of it.
+        moved: how likely a clip that beeps has its sound moved in time, and another answer for it.
+    """
     writer = _Writer()
     said = False
     for turn in item.turns:
         heard = speech.find(turn.user, rng) if speech and rng.random() < spoken else None
         said = heard is not None
-        moves = speech is not None and speech.trains and rng.random() < MOVED_SHARE
-        writer.turn(writer.move(turn, rng) if moves else turn, rng, [turn.user if heard is None else heard])
+        asked = writer.move(turn, rng) if moved and rng.random() < moved else turn
+        writer.turn(asked, rng, [turn.user if heard is None else heard])
     return writer.done(item.skill, said)
 
 
