@@ -32,6 +32,14 @@ def test_labels_lie_where_the_thing_is(shape, colour):
     assert columns.max() <= 1
 
 
+def test_each_thing_has_one_centre():
+    for item in islice(items("test", 0, 1, "see"), 40):
+        scene = item.turns[-1].scene
+        seen = scenes.see(scene, Random(0))
+        assert seen.centres.sum() == len(scene.things)
+        assert (seen.shapes[seen.centres == 1] > 0).mean() > 0.9
+
+
 def test_a_drawn_thing_has_its_colour():
     picture, owners = drawing.draw((Thing("square", "blue", "big", 1, 1),), Random(2))
     inside = picture[owners == 1].mean(0)

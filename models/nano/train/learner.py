@@ -18,6 +18,7 @@ from ..world.words_wrong import word_error_rate
 from .encoder_stage import NO_LABEL, PhoneHead, roughen
 from .examples import Example
 from .pieces import SPECIALS, decode
+from .scenes import Seen
 from .sounds import MEL_LOW, MEL_STEP
 from .thinker import audio_hidden, audio_pooled, audio_rows, new_thinker, text_logits, vision_hidden, vision_rows
 
@@ -30,16 +31,21 @@ LONGEST_ANSWER = 24
 
 
 class TokenHead(nn.Module):
-    """What each picture token shows: shape, colour, size; thrown away when nano is done."""
+    """What each picture token shows: shape, colour, size, and whether a thing's centre; thrown away in the end.
+
+    A thing lies on up to four tokens. Who counts things of one kind needs one token of each.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.kinds = nn.Linear(width, sum(LABEL_KINDS))
+        self.centre = nn.Linear(width, 2)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         """[..., hidden] to logits of each kind."""
-        return self.kinds(self.norm(rows)).split(LABEL_KINDS, dim=-1)
+        normed = self.norm(rows)
+        return *self.kinds(normed).split(LABEL_KINDS, dim=-1), self.centre(normed)
 
 
 @dataclass(frozen=True)
@@ -134,12 +140,12 @@ class Learner:
             return Media(audio, None, phone_loss, nothing)
         patches = torch.from_numpy(np.concatenate([one.patches for one in seen]))
         rows = vision_rows(self.vision, vision_hidden(self.vision, patches))
-        labels = [np.concatenate([getattr(one, kind) for one in seen]) for kind in ("shapes", "colours", "sizes")]
+        labels = token_labels(seen)
         label_loss = self.label_losses(rows, labels)[0]
         return Media(audio, rows.flatten(0, 1), phone_loss, label_loss)
 
     def label_losses(self, rows: Tensor, labels: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of the token labels, and the share of filled tokens with all three right."""
+        """Cross-entropy of the token labels, and the share of filled tokens with all of them right."""
         logits = self.token_head(rows.flatten(0, 1))
         wanted = [torch.from_numpy(label).flatten() for label in labels]
         loss = sum(F.cross_entropy(guess, label) for guess, label in zip(logits, wanted, strict=True))
@@ -205,6 +211,12 @@ class Learner:
             ids = torch.cat([ids, torch.tensor([[token]])], 1)
             positions = torch.cat([positions, positions.max().expand(3, 1, 1) + 1], 2)
         return decode(answer)
+
+
+def token_labels(seen: Sequence[Seen]) -> list[np.ndarray]:
+    """Shapes, colours, sizes and centres, [pictures, 16] each, as `Learner.label_losses` takes them."""
+    kinds = ("shapes", "colours", "sizes", "centres")
+    return [np.concatenate([getattr(one, kind) for one in seen]) for kind in kinds]
 
 
 def _padded(batch: Sequence[Example]) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,8 @@ class Seen:
     """[steps, 16], likewise for COLOURS."""
     sizes: npt.NDArray[np.int64]
     """[steps, 16], likewise for SIZES."""
+    centres: npt.NDArray[np.int64]
+    """[steps, 16], 1 on the token in which the middle of a thing lies."""
     beep: npt.NDArray[np.float32] | None
     """The clip's own sound at 16 kHz, when it has one."""
 
@@ -64,10 +66,8 @@ def see(scene: Picture | Clip, rng: Random) -> Seen:
     return Seen(patches, *_labels(owners, things), beep)
 
 
-def _labels(
-    owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Shape, colour and size of the thing that fills most of each token, 0 where next to nothing is filled."""
+def _labels(owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Shape, colour and size of the thing that fills most of each token, 0 where next to nothing is filled; centres."""
     side = SIDE // TOKEN
     rows = []
     for step, owner in enumerate(owners):
@@ -87,4 +87,15 @@ def _labels(
             ]
         )
     shapes, colours, sizes = np.array(rows, np.int64).transpose(1, 0, 2)
-    return shapes, colours, sizes
+    centres = np.stack([_centres(owner, len(shown)) for owner, shown in zip(owners, things, strict=True)])
+    return shapes, colours, sizes, centres
+
+
+def _centres(owner: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int64]:
+    """1 on the tokens that hold the middle of a thing: [16]."""
+    marked = np.zeros((SIDE // TOKEN, SIDE // TOKEN), np.int64)
+    for index in range(count):
+        rows, columns = np.nonzero(owner == index + 1)
+        if rows.size:
+            marked[int(rows.mean()) // TOKEN, int(columns.mean()) // TOKEN] = 1
+    return marked.ravel()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..world.grammar import Split, items
-from .learner import Learner
+from .learner import Learner, token_labels
 from .marathon import Marathon, StageOptions
 from .muon import Muon
 from .scenes import Seen, see
@@ -66,8 +66,7 @@ def run(options: StageOptions) -> None:
 
 
 def measure(learner: Learner, scenes: list[Seen]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Label loss, and the share of filled tokens whose three labels are right."""
+    """Label loss, and the share of filled tokens whose labels are all right."""
     patches = torch.from_numpy(np.concatenate([seen.patches for seen in scenes]))
     rows = vision_rows(learner.vision, vision_hidden(learner.vision, patches))
-    labels = [np.concatenate([getattr(seen, kind) for seen in scenes]) for kind in ("shapes", "colours", "sizes")]
-    return learner.label_losses(rows, labels)
+    return learner.label_losses(rows, token_labels(scenes))
