@@ -56,6 +56,8 @@ def to_int8(path: Path) -> int:
     data = path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)
     onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
+    if data.exists():
+        data.chmod(path.stat().st_mode)  # onnx writes it for its owner alone
     return sum(node.op_type in ("DequantizeLinear", "MatMulNBits") for node in nodes)
 
 

@@ -60,6 +60,7 @@ def write_checkpoint(folder: Path, learner: Learner, speech: dict[str, nn.Module
     model = joined(learner, speech)
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # written for its owner alone
     write_tokenizer(folder)
     bos = {speaker.name: SPECIALS[f"voice{index}"] for index, speaker in enumerate(SPEAKERS)}
     torch.save(voices_record(bos, voices), folder / "spk_dict.pt")
