@@ -38,6 +38,8 @@ def test_each_thing_has_one_centre():
         seen = scenes.see(scene, Random(0))
         assert seen.centres.sum() == len(scene.things)
         assert (seen.shapes[seen.centres == 1] > 0).mean() > 0.9
+        by_shape = seen.counts.reshape(len(SHAPES), -1)
+        assert by_shape[:, 0].sum() == by_shape[:, 1:].sum() == len(scene.things)
 
 
 def test_a_drawn_thing_has_its_colour():

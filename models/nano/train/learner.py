@@ -18,12 +18,14 @@ from ..world.words_wrong import word_error_rate
 from .encoder_stage import NO_LABEL, PhoneHead, roughen
 from .examples import Example
 from .pieces import SPECIALS, decode
-from .scenes import Seen
+from .scenes import KINDS, MOST, Seen
 from .sounds import MEL_LOW, MEL_STEP
 from .thinker import audio_hidden, audio_pooled, audio_rows, new_thinker, text_logits, vision_hidden, vision_rows
 
 SOUND_GROUP = 16
 """Sounds of similar length that go through the audio tower together."""
+COUNTED = 6
+"""What the loss of all counts is divided by, so that it weighs like one of the token labels."""
 LABEL_KINDS = (len(SHAPES) + 1, len(COLOURS) + 1, len(SIZES) + 1)
 PLACEHOLDERS = tuple(SPECIALS[name] for name in ("<|AUDIO|>", "<|IMAGE|>", "<|VIDEO|>"))
 LONGEST_ANSWER = 24
@@ -33,7 +35,8 @@ LONGEST_ANSWER = 24
 class TokenHead(nn.Module):
     """What each picture token shows: shape, colour, size, and whether a thing's centre; thrown away in the end.
 
-    A thing lies on up to four tokens. Who counts things of one kind needs one token of each.
+    A thing lies on up to four tokens. Who counts things of one kind needs one token of each; and all tokens together
+    tell how many of each kind there are, or counting on their answers alone would take too long to learn.
     """
 
     def __init__(self, width: int) -> None:
@@ -41,6 +44,7 @@ class TokenHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.kinds = nn.Linear(width, sum(LABEL_KINDS))
         self.centre = nn.Linear(width, 2)
+        self.counts = nn.Linear(width, KINDS * (MOST + 1))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         """[..., hidden] to logits of each kind."""
@@ -140,15 +144,19 @@ class Learner:
             return Media(audio, None, phone_loss, nothing)
         patches = torch.from_numpy(np.concatenate([one.patches for one in seen]))
         rows = vision_rows(self.vision, vision_hidden(self.vision, patches))
-        labels = token_labels(seen)
-        label_loss = self.label_losses(rows, labels)[0]
+        labels, counts = token_labels(seen), np.concatenate([one.counts for one in seen])
+        label_loss = self.label_losses(rows, labels, counts)[0]
         return Media(audio, rows.flatten(0, 1), phone_loss, label_loss)
 
-    def label_losses(self, rows: Tensor, labels: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    def label_losses(self, rows: Tensor, labels: Sequence[np.ndarray], counts: np.ndarray) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the token labels, and the share of filled tokens with all of them right."""
         logits = self.token_head(rows.flatten(0, 1))
         wanted = [torch.from_numpy(label).flatten() for label in labels]
         loss = sum(F.cross_entropy(guess, label) for guess, label in zip(logits, wanted, strict=True))
+        counted = self.token_head.counts(self.token_head.norm(rows.mean(1))).unflatten(1, (KINDS, MOST + 1))
+        # Most kinds are not there at all: a sum, of which a few terms matter.
+        surprise = F.cross_entropy(counted.flatten(0, 1), torch.from_numpy(counts).flatten(), reduction="none")
+        loss = loss + surprise.view(-1, KINDS).sum(1).mean() / COUNTED
         right = torch.stack([guess.argmax(1) == label for guess, label in zip(logits, wanted, strict=True)]).all(0)
         return loss, right[wanted[0] > 0].float().mean()  # pyright: ignore
 

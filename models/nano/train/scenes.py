@@ -14,6 +14,9 @@ from ..world.drawing import FPS, FRAMES_PER_STEP, SIDE, beep_sound, draw, draw_c
 from ..world.grammar import CLIP_STEPS, Clip, Picture, Thing
 from ..world.lexicon import COLOURS, SHAPES, SIZES
 
+KINDS = len(SHAPES) * (1 + len(COLOURS))
+MOST = 5
+"""Things in a picture."""
 TOKEN = 28
 """Pixels of a token's side."""
 FRONT = VisionFrontEnd(
@@ -48,6 +51,8 @@ class Seen:
     """[steps, 16], likewise for SIZES."""
     centres: npt.NDArray[np.int64]
     """[steps, 16], 1 on the token in which the middle of a thing lies."""
+    counts: npt.NDArray[np.int64]
+    """[steps, KINDS], how many there are of each shape, then of each colour of each shape."""
     beep: npt.NDArray[np.float32] | None
     """The clip's own sound at 16 kHz, when it has one."""
 
@@ -67,7 +72,7 @@ def see(scene: Picture | Clip, rng: Random) -> Seen:
 
 
 def _labels(owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Shape, colour and size of the thing that fills most of each token, 0 where next to nothing is filled; centres."""
+    """Shape, colour and size of what fills most of each token, 0 where next to nothing does; centres; counts."""
     side = SIDE // TOKEN
     rows = []
     for step, owner in enumerate(owners):
@@ -88,7 +93,16 @@ def _labels(owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]
         )
     shapes, colours, sizes = np.array(rows, np.int64).transpose(1, 0, 2)
     centres = np.stack([_centres(owner, len(shown)) for owner, shown in zip(owners, things, strict=True)])
-    return shapes, colours, sizes, centres
+    return shapes, colours, sizes, centres, np.stack([_counts(shown) for shown in things])
+
+
+def _counts(things: tuple[Thing, ...]) -> npt.NDArray[np.int64]:
+    counts = np.zeros((len(SHAPES), 1 + len(COLOURS)), np.int64)
+    for thing in things:
+        shape = SHAPES.index(thing.shape)
+        counts[shape, 0] += 1
+        counts[shape, 1 + COLOURS.index(thing.colour)] += 1
+    return counts.ravel()
 
 
 def _centres(owner: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int64]:

@@ -40,7 +40,8 @@ def run(options: StageOptions) -> None:
     if state := marathon.load():
         learner.vision.load_state_dict(state["tower"])
         learner.token_head.load_state_dict(state["head"])
-        optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:
+            optimiser.load_state_dict(state["optimiser"])
 
     def live() -> dict[str, object]:
         return {
@@ -69,4 +70,4 @@ def measure(learner: Learner, scenes: list[Seen]) -> tuple[torch.Tensor, torch.T
     """Label loss, and the share of filled tokens whose labels are all right."""
     patches = torch.from_numpy(np.concatenate([seen.patches for seen in scenes]))
     rows = vision_rows(learner.vision, vision_hidden(learner.vision, patches))
-    return learner.label_losses(rows, token_labels(scenes))
+    return learner.label_losses(rows, token_labels(scenes), np.concatenate([seen.counts for seen in scenes]))
