@@ -48,9 +48,18 @@ def speech_lines(session: Session, limit: int, seed: int) -> Iterator[Line]:
     yield Line("first_sound", QUESTIONS, lambda tick: _timed(session, seed, tick))
 
 
+def spoken_texts(seed: int) -> Iterator[str]:
+    """What is to be said: every fifth text of one or two words, the others longer and of the test half."""
+    short = (text for text in sentences("test", seed) if len(text.split()) <= 2)
+    longer = (text for text in sentences("test", seed) if len(text.split()) > 2)
+    while True:
+        yield next(short)
+        yield from islice(longer, 4)
+
+
 def _spoken(session: Session, count: int, seed: int, tick: Tick) -> dict[str, Figure]:
     listener, replies = Listener(), []
-    for index, text in enumerate(islice(sentences("test", seed), count)):
+    for index, text in enumerate(islice(spoken_texts(seed), count)):
         replies.append(_reply(session, text, SPEAKERS[index % len(SPEAKERS)]))
         tick()
     figures: dict[str, Figure] = {}
@@ -105,7 +114,7 @@ def _sounding(samples: NDArray[np.float32]) -> int:
 def _timed(session: Session, seed: int, tick: Tick) -> dict[str, Figure]:
     """From the end of a question of three seconds to the first sample of the answer."""
     seconds = []
-    for index, text in enumerate(islice(sentences("test", seed + 1), QUESTIONS)):
+    for index, text in enumerate(islice(spoken_texts(seed + 1), QUESTIONS)):
         session.reset()
         spoken = flite().speak(f"say {text}", SPEAKERS[index % len(SPEAKERS)].name)
         samples = soxr.resample(spoken.samples, spoken.rate, RATE).astype(np.float32)[: int(QUESTION_SECONDS * RATE)]
