@@ -73,7 +73,7 @@ def _section(session: Session, item: Item, name: str, index: int, out: Path) -> 
     lines = []
     if scene is not None:
         _scene_picture(scene, _hand(name)).save(out / f"{name}.png", optimize=True)
-        lines.append(f"![what is shown]({name}.png)")
+        lines += [f"![what is shown]({name}.png)", ""]
     right = said.answer.done.text == item.turns[-1].answer
     for turn in item.turns[:-1]:
         lines.append(f"- asked before: *{turn.user}*")

@@ -15,12 +15,11 @@ from ..world.hearing import Rough, Sound, as_heard
 from ..world.speakers import SPEAKERS
 from ..world.spoken import Spoken
 from .checkpoint import speech_part
-from .codec import load_codec
-from .flow import euler
 from .marathon import StageOptions
+from .segments import FlowedMels
 from .sounds import collect, save
 from .vocoder import synthesize
-from .voices import HOP, RATE, Utterance, cond_vector, load_voices, reference_mel
+from .voices import HOP, RATE, Utterance, load_voices
 
 COUNT = 1000
 """Sentences."""
@@ -53,19 +52,13 @@ class OwnVoice:
     """The speech side behind the talker, on codes of the voice caches."""
 
     def __init__(self, options: StageOptions) -> None:
-        self._flow, self._vocoder = (speech_part(options.folder, name).eval() for name in ("flow", "vocoder"))
-        self._codec = load_codec(options.folder / "codec.safetensors")
-        self._voices = load_voices(options.folder / "voices")
-        self.known = [[one for one in voice.utterances if not one.held_out] for voice in self._voices]
-        self._speakers = [
-            (torch.from_numpy(cond_vector(index))[None], torch.from_numpy(reference_mel(voice))[None])
-            for index, voice in enumerate(self._voices)
-        ]
+        voices = load_voices(options.folder / "voices")
+        self.known = [[one for one in voice.utterances if not one.held_out] for voice in voices]
+        self._mels = FlowedMels(options.folder, voices)
+        self._vocoder = speech_part(options.folder, "vocoder").eval()
 
     @torch.no_grad()
     def __call__(self, speaker: int, utterance: Utterance) -> np.ndarray:
         """Samples at 24 kHz of a sentence of the cache."""
-        frames = self._voices[speaker].mel()[utterance.start // HOP : (utterance.start + utterance.samples) // HOP]
-        codes = torch.from_numpy(self._codec.encode(frames.astype(np.float32), speaker))[None]
-        mel = euler(self._flow, codes, *self._speakers[speaker], steps=1)  # pyright: ignore
-        return synthesize(self._vocoder, mel).clamp(-1, 1)[0].numpy()  # pyright: ignore
+        mel = self._mels(speaker, utterance, 0, utterance.samples // HOP, seed=0)
+        return synthesize(self._vocoder, torch.from_numpy(mel)[None]).clamp(-1, 1)[0].numpy()  # pyright: ignore
