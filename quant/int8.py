@@ -15,8 +15,10 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-BLOCK = 32
-"""Inputs that share a scale in MatMulNBits."""
+from .blocks import Scheme, pack
+
+SCHEME = Scheme(bits=8, block=32)
+"""Of the decoders' matrices."""
 SMALLEST = 1024
 """Weights below which a tensor stays as it is: it would save less than its scales cost."""
 ATTENTION = "GroupQueryAttention"
@@ -98,20 +100,16 @@ def _by_channel(model: onnx.ModelProto, nodes: list[NodeProto], tensor: TensorPr
 
 
 def _block_matmul(model: onnx.ModelProto, node: NodeProto, weights: dict[str, TensorProto]) -> NodeProto:
-    """MatMul with a matrix [K, N] as MatMulNBits: bytes [N, K / BLOCK, BLOCK], 128 is zero; scales [N, K / BLOCK]."""
+    """MatMul with a matrix [K, N] as MatMulNBits."""
     name = node.input[1]
-    matrix = numpy_helper.to_array(weights[name])
-    inputs, outputs = matrix.shape
-    padded = np.pad(matrix.T, ((0, 0), (0, -inputs % BLOCK))).reshape(outputs, -1, BLOCK)
-    scales = np.maximum(np.abs(padded).max(axis=2), 1e-12) / 127
-    packed = (np.clip(np.rint(padded / scales[:, :, None]), -127, 127) + 128).astype(np.uint8)
+    blocks = pack(numpy_helper.to_array(weights[name]), SCHEME)
     stored, scale = f"{name}.uint8", f"{name}.scale"
-    model.graph.initializer.append(numpy_helper.from_array(packed, stored))
-    model.graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), scale))
+    model.graph.initializer.append(numpy_helper.from_array(blocks.values, stored))
+    model.graph.initializer.append(numpy_helper.from_array(blocks.scales, scale))
     # Level 4: the kernel rounds activations to eight bits block by block, so that bytes meet bytes.
     return helper.make_node(
         "MatMulNBits", [node.input[0], stored, scale], list(node.output), name=node.name, domain=_CONTRIB,
-        K=inputs, N=outputs, bits=8, block_size=BLOCK, accuracy_level=4,
+        K=blocks.inputs, N=blocks.outputs, bits=SCHEME.bits, block_size=SCHEME.block, accuracy_level=4,
     )  # fmt: skip
 
 

@@ -1,0 +1,115 @@
+"""Matrices in blocks of four or eight bits, as ONNX Runtime's MatMulNBits reads them.
+
+A matrix [K, N] (inputs, outputs) is stored by output: each run of `block` inputs shares a scale and, when asymmetric, a
+zero point. Weight = (stored - zero) · scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How values are rounded.
+
+    Args:
+        bits: 4 or 8.
+        block: inputs that share a scale: a power of two of at least 16.
+        symmetric: zero is stored as half the range, and no zero points are kept.
+    """
+
+    bits: int = 8
+    block: int = 32
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 8):
+            raise ValueError(f"{self.bits} bits have no kernel; use 4 or 8")
+        if self.block < 16 or self.block & (self.block - 1):
+            raise ValueError(f"blocks of {self.block} have no kernel; use 16, 32, 64, 128 or 256")
+
+    @property
+    def top(self) -> int:
+        """The largest stored value."""
+        return (1 << self.bits) - 1
+
+    @property
+    def middle(self) -> int:
+        """Zero of symmetric blocks."""
+        return 1 << (self.bits - 1)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A rounded matrix of `inputs` by `outputs`."""
+
+    scheme: Scheme
+    inputs: int
+    values: NDArray[np.uint8]
+    """[N, K / block, block · bits / 8]; of two values in a byte the first is the low half."""
+    scales: NDArray[np.float32]
+    """[N, K / block]"""
+    zeros: NDArray[np.uint8] | None
+    """[N, K / block · bits / 8, rounded up], packed likewise; None when symmetric."""
+
+    @property
+    def outputs(self) -> int:
+        """N."""
+        return len(self.scales)
+
+    def matrix(self) -> NDArray[np.float32]:
+        """The weights that are left: [K, N]."""
+        scheme = self.scheme
+        stored = _unpack(self.values, scheme.bits).astype(np.float32)
+        if self.zeros is None:
+            zeros = np.full(self.scales.shape, scheme.middle, np.float32)
+        else:
+            zeros = _unpack(self.zeros, scheme.bits)[:, : self.scales.shape[1]].astype(np.float32)
+        weights = (stored - zeros[:, :, None]) * self.scales[:, :, None]
+        return np.ascontiguousarray(weights.reshape(self.outputs, -1)[:, : self.inputs].T)
+
+
+def pack(matrix: NDArray[np.float32], scheme: Scheme) -> Blocks:
+    """Round a matrix to the nearest stored values.
+
+    Args:
+        matrix: [K, N]; K is padded with zeros to whole blocks.
+        scheme: bits, block and symmetry.
+    """
+    inputs, outputs = matrix.shape
+    padded = np.pad(matrix.T, ((0, 0), (0, -inputs % scheme.block))).reshape(outputs, -1, scheme.block)
+    if scheme.symmetric:
+        scales = _symmetric_scales(padded, scheme)
+        zeros = np.full(scales.shape, scheme.middle, np.float32)
+    else:
+        low, high = np.minimum(padded.min(2), 0), np.maximum(padded.max(2), 0)
+        scales = np.maximum(high - low, 1e-12) / scheme.top
+        zeros = np.clip(np.rint(-low / scales), 0, scheme.top)
+    stored = np.clip(np.rint(padded / scales[:, :, None]) + zeros[:, :, None], 0, scheme.top).astype(np.uint8)
+    kept = None if scheme.symmetric else _pack_row(zeros.astype(np.uint8), scheme.bits)
+    return Blocks(scheme, inputs, _pack_row(stored, scheme.bits), scales.astype(np.float32), kept)
+
+
+def _symmetric_scales(padded: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float32]:
+    """Four bits reach from -8 to 7, so the value of largest size takes the -8 whatever its sign (as Q4_0 has it)."""
+    if scheme.bits == 8:
+        return np.maximum(np.abs(padded).max(2), 1e-12) / (scheme.middle - 1)
+    extreme = np.take_along_axis(padded, np.abs(padded).argmax(2)[:, :, None], 2)[:, :, 0]
+    return np.where(np.abs(extreme) < 1e-12, 1e-12, extreme) / -scheme.middle
+
+
+def _pack_row(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    if bits == 8:
+        return np.ascontiguousarray(values)
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, values.shape[-1] % 2)])
+    return np.ascontiguousarray(padded[..., 0::2] | padded[..., 1::2] << 4)
+
+
+def _unpack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    if bits == 8:
+        return values
+    return np.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:-1], -1)
