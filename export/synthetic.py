@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -75,7 +76,8 @@ def stored_tensors(config: Qwen2_5OmniConfig) -> list[Stored]:
         for new, legacy in _LEGACY:
             name = legacy + name.removeprefix(new) if name.startswith(new) else name  # noqa: PLW2901
         found.append(_stored(name, tuple(value.shape)))
-    width = config.token2wav_config.dit_config.head_dim // 2
+    token2wav: Any = config.token2wav_config
+    width = token2wav.dit_config.head_dim // 2
     return [*found, Stored(ROPE, (width,), "F32", 0.1)]
 
 
@@ -122,7 +124,7 @@ class Noise:
             # A few forms are enough for one kind of layer after the other; all of them would not fit memory.
             if len(self._forms) >= 4:
                 del self._forms[next(iter(self._forms))]
-            self._forms[key] = memoryview(made.view(np.uint8)).cast("B")
+            self._forms[key] = memoryview(made.tobytes())
         return self._forms[key]
 
 

@@ -99,17 +99,17 @@ def _symmetric_scales(padded: NDArray[np.float32], scheme: Scheme) -> NDArray[np
     if scheme.bits == 8:
         return np.maximum(np.abs(padded).max(2), 1e-12) / (scheme.middle - 1)
     extreme = np.take_along_axis(padded, np.abs(padded).argmax(2)[:, :, None], 2)[:, :, 0]
-    return np.where(np.abs(extreme) < 1e-12, 1e-12, extreme) / -scheme.middle
+    return np.asarray(np.where(np.abs(extreme) < 1e-12, 1e-12, extreme) / -scheme.middle, np.float32)
 
 
 def _pack_row(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return np.ascontiguousarray(values)
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, values.shape[-1] % 2)])
-    return np.ascontiguousarray(padded[..., 0::2] | padded[..., 1::2] << 4)
+    return np.ascontiguousarray(padded[..., 0::2] | padded[..., 1::2] << 4).astype(np.uint8)
 
 
 def _unpack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return values
-    return np.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:-1], -1)
+    return np.stack([values & 15, values >> 4], axis=-1).astype(np.uint8).reshape(*values.shape[:-1], -1)

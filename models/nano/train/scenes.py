@@ -37,6 +37,11 @@ FRONT = VisionFrontEnd(
 )
 
 
+I64 = npt.NDArray[np.int64]
+Labels = tuple[I64, I64, I64, I64, I64]
+"""Shapes, colours, sizes, centres and counts of `Seen`."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """A scene as the encoder gets it."""
@@ -71,7 +76,7 @@ def see(scene: Picture | Clip, rng: Random) -> Seen:
     return Seen(patches, *_labels(owners, things), beep)
 
 
-def _labels(owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]) -> tuple[npt.NDArray[np.int64], ...]:
+def _labels(owners: list[npt.NDArray[np.uint8]], things: list[tuple[Thing, ...]]) -> Labels:
     """Shape, colour and size of what fills most of each token, 0 where next to nothing does; centres; counts."""
     side = SIDE // TOKEN
     rows = []

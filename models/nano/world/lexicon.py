@@ -8,8 +8,8 @@ NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty"
 ).split()
-COLOURS = "red green blue yellow black white orange purple pink brown".split()
-SHAPES = "circle square triangle star heart cross moon arrow".split()
+COLOURS: tuple[str, ...] = tuple("red green blue yellow black white orange purple pink brown".split())
+SHAPES: tuple[str, ...] = tuple("circle square triangle star heart cross moon arrow".split())
 NAMES = "sam anna tom lucy ben mia leo emma jack nina paul ruth".split()
 SIZES = ("big", "small")
 MOVES = ("left", "right", "up", "down")
