@@ -52,7 +52,8 @@ def to_int8(path: Path) -> int:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _drop_unused(model)
-    left = [node.op_type for node in model.graph.node if _weight_of(node, _floats(model)) is not None]
+    floats = _floats(model)
+    left = [node.op_type for node in model.graph.node if _weight_of(node, floats) is not None]
     if left:
         raise ValueError(f"{path.name}: {len(left)} weights stayed floats ({', '.join(sorted(set(left)))})")
     data = path.with_name(f"{path.name}.data")
