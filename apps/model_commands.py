@@ -129,12 +129,13 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
     networks = tuple(
         (
             name,
-            network.engine,
-            network.precision,
-            size(sum(sizes[file] for file in {network.graph, *network.files})),
+            graph.engine,
+            graph.precision,
+            size(sum(sizes[file] for file in graph.files)),
             f"{network.parameters / 1e6:.3g} M",
         )
         for name, network in manifest.subnetworks.items()
+        for graph in network.graphs
     )
     yield _Table("subnetworks", ("name", "engine", "precision", "size", "parameters"), networks)
     shapes = zip(_settings(manifest.thinker), _settings(manifest.talker), strict=True)

@@ -24,6 +24,7 @@ from ..models.manifest import (
     SCHEMA,
     Decoder,
     Flow,
+    Graph,
     Manifest,
     Subnetwork,
     SubnetworkName,
@@ -128,14 +129,8 @@ class _Writer:
         parameters = parameter_count(path)
         if self.precision == "int8":
             to_int8(path)
-        extra = {"thinker": (EMBEDDINGS,), "talker": (CODEC_EMBEDDINGS,), "flow": (FLOW_TABLES,)}.get(name, ())
-        return Subnetwork(
-            engine="onnx",
-            precision=self.precision,
-            graph=written.graph,
-            files=(*written.files, *extra),
-            parameters=parameters,
-        )
+        graph = Graph(engine="onnx", precision=self.precision, graph=written.graph, files=written.files)
+        return Subnetwork(graphs=(graph,), parameters=parameters)
 
     def write_tables(self) -> None:
         # Half precision keeps three decimal digits, more than eight bits do.
@@ -150,7 +145,8 @@ class _Writer:
 
     def manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
         config = self.checkpoint.config
-        names = [name for subnetwork in subnetworks.values() for name in subnetwork.files]
+        names = [name for subnetwork in subnetworks.values() for graph in subnetwork.graphs for name in graph.files]
+        names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
         source = source_of(self.checkpoint.folder, self.own.name)
         tokens, own = config.tokens, self.own
         default = own.default_voice if own.default_voice in self.voices else next(iter(self.voices))
@@ -160,7 +156,7 @@ class _Writer:
             name=source.checkpoint.rpartition("/")[2],
             source=source,
             subnetworks=subnetworks,
-            files=describe_files(self.folder, [*names, VOICES, TOKENIZER, TEMPLATE]),
+            files=describe_files(self.folder, names),
             tokenizer=TOKENIZER,
             chat_template=TEMPLATE,
             embeddings=EMBEDDINGS,

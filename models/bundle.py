@@ -139,4 +139,5 @@ def _referenced(manifest: Manifest) -> Iterator[str]:
     yield from (manifest.tokenizer, manifest.chat_template, manifest.voices.file)
     yield from (manifest.embeddings, manifest.codec_embeddings, manifest.flow.tables)
     for network in manifest.subnetworks.values():
-        yield from (network.graph, *network.files)
+        for graph in network.graphs:
+            yield from (graph.graph, *graph.files)

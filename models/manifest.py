@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import BundleError
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]
@@ -53,16 +53,27 @@ class Source(Record, frozen=True):
     """Printed by every command that touches the bundle (a non-commercial licence)."""
 
 
-class Subnetwork(Record, frozen=True):
-    """One of the six networks: which engine runs it, at which precision, from which files."""
+class Graph(Record, frozen=True):
+    """A network for one engine, at one precision."""
 
     engine: EngineName
     precision: str
     graph: str
     """The file handed to the engine; one of `files`."""
     files: tuple[str, ...]
-    """All files the subnetwork needs (graph, weights, tables); each has an entry in `Manifest.files`."""
+    """Graph and weights; each has an entry in `Manifest.files`."""
+
+
+class Subnetwork(Record, frozen=True):
+    """One of the six networks."""
+
+    graphs: tuple[Graph, ...]
+    """One an engine; the first is taken when no engine is asked for."""
     parameters: int = 0
+
+    def on(self, engine: EngineName) -> Graph | None:
+        """The graph for an engine, if there is one."""
+        return next((graph for graph in self.graphs if graph.engine == engine), None)
 
 
 class Decoder(Record, frozen=True):

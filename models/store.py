@@ -209,7 +209,9 @@ def _bundle_row(name: str, folder: Path) -> StoredModel:
     except BundleError:
         return StoredModel(name, "incomplete", folder, _disk_bytes(folder), "", "", "")
     manifest = bundle.manifest
-    precision = ", ".join(dict.fromkeys(network.precision for network in manifest.subnetworks.values()))
+    precision = ", ".join(
+        dict.fromkeys(graph.precision for network in manifest.subnetworks.values() for graph in network.graphs)
+    )
     return StoredModel(name, "ready", folder, bundle.bytes, precision, manifest.source.licence, notice_of(manifest))
 
 

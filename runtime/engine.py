@@ -18,22 +18,19 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         threads: for one operator; 0 leaves the choice to ONNX Runtime (one a physical core).
 
     Raises:
-        DeviceError: the subnetwork is for an engine that this version does not run.
+        DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
-    subnetwork = bundle.manifest.subnetworks[name]
-    if subnetwork.engine != "onnx":
-        raise DeviceError(
-            f"{name} of {bundle.folder} is for the engine {subnetwork.engine}, which this version does not run. "
-            "Export it for onnx"
-        )
+    graph = bundle.manifest.subnetworks[name].on("onnx")
+    if graph is None:
+        raise DeviceError(f"{bundle.folder} has no {name} for the engine onnx. Export it for onnx")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     try:
-        return ort.InferenceSession(bundle.path(subnetwork.graph), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(bundle.path(graph.graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
         raise BundleError(
-            f"{bundle.path(subnetwork.graph)} cannot be loaded: {' '.join(str(error).split())[:200]}. "
+            f"{bundle.path(graph.graph)} cannot be loaded: {' '.join(str(error).split())[:200]}. "
             "Export the checkpoint again, or update onnxruntime"
         ) from error

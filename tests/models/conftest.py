@@ -65,10 +65,14 @@ def _manifest(files: tuple[m.FileEntry, ...], source: m.Source) -> m.Manifest:
         source=source,
         subnetworks={
             name: m.Subnetwork(
-                engine="onnx",
-                precision="int4" if name in ("thinker", "talker") else "fp32",
-                graph=graph,
-                files=(graph, data),
+                graphs=(
+                    m.Graph(
+                        engine="onnx",
+                        precision="int4" if name in ("thinker", "talker") else "fp32",
+                        graph=graph,
+                        files=(graph, data),
+                    ),
+                ),
                 parameters=1_500_000,
             )
             for name, (graph, data) in NETWORK_FILES.items()

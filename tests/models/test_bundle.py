@@ -124,8 +124,8 @@ class TestRefused:
         [
             lambda content: content.update(tokenizer="other.json"),
             lambda content: content["voices"].update(file="other.json"),
-            lambda content: content["subnetworks"]["flow"].update(graph="other.json"),
-            lambda content: content["subnetworks"]["flow"].update(files=["other.json"]),
+            lambda content: content["subnetworks"]["flow"]["graphs"][0].update(graph="other.json"),
+            lambda content: content["subnetworks"]["flow"]["graphs"][0].update(files=["other.json"]),
         ],
     )
     def test_file_that_is_used_but_not_listed(self, opener, folder: Path, change) -> None:

@@ -38,8 +38,8 @@ class TestDownload:
             hub.download("org/empty")
 
     def test_bundle_of_another_schema_is_refused_before_its_weights(self, fake_hub) -> None:
-        fake_hub.repos["org/new"] = {"manifest.json": b'{"schema": 2}'}
-        with pytest.raises(BundleError, match="schema 2"):
+        fake_hub.repos["org/new"] = {"manifest.json": b'{"schema": 9}'}
+        with pytest.raises(BundleError, match="schema 9"):
             hub.download("org/new")
 
     def test_incomplete_snapshot_is_refused(self, fake_hub) -> None:

@@ -76,7 +76,7 @@ def test_a_moved_beep_is_answered_by_where_its_positions_are(sounds):
         clip = item.turns[-1].scene
         if clip.beep is None:
             continue
-        one = example(item, rng, speech, 0.0, moved=0.5)
+        one = example(item, rng, speech, 0.0, moved=True)
         audio, pictures = (np.flatnonzero(one.ids == SPECIALS[name]) for name in ("<|AUDIO|>", "<|VIDEO|>"))
         # The row in the middle of the second in which the encoder hears the beep, and the picture at its position.
         heard = one.positions[0, audio[25 * clip.beep + 12]]

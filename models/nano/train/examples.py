@@ -26,6 +26,7 @@ from ....runtime.positions import (
 from ..world.drawing import SIDE, STEP_SECONDS
 from ..world.grammar import CLIP_STEPS, Clip, Item, Split, Turn, half_of, items, text_allowed, watch_essence
 from ..world.hearing import FRONT as HEARING
+from ..world.lexicon import COLOURS
 from . import scenes
 from .pieces import SPECIALS, encode
 from .sounds import Sounds, to_bytes
@@ -45,8 +46,10 @@ HEAR_SHARE = 0.25
 """Repeating what was said: the only skill that asks for every word of a sound."""
 BARE_SHARE = 0.35
 """How much of it is a typed verb beside a sound that holds the rest."""
-MOVED_SHARE = 0.75
-"""How many of the training clips that beep have the seconds of their sound moved about in time."""
+COUNT_SHARE = 0.3
+"""How much of everything asks how many there are of one colour and one shape: three facts to bind, learnt last."""
+COMMON_SHARE = 0.35
+"""How many of those whose answer is "one" are kept; most are, and always saying it would be right too often."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,12 @@ def examples(split: Split, seed: int, ring: int, speech: Speech, spoken: float =
     """An endless mixture of all skills, typed and spoken."""
     rng = Random(f"examples/{split}/{seed}/{ring}")
     streams = {skill: items(split, seed, ring, skill) for skill in SKILL_WEIGHTS}
+    counts = _counts(split, seed, ring)
     skills, weights = list(SKILL_WEIGHTS), list(SKILL_WEIGHTS.values())
     while True:
+        if rng.random() < COUNT_SHARE:
+            yield example(next(counts), rng, speech, spoken)
+            continue
         hearing_now = rng.random() < HEAR_SHARE
         if hearing_now and speech.bare is not None and rng.random() < BARE_SHARE:
             yield speech.bare_example(rng)
@@ -145,14 +152,24 @@ def examples(split: Split, seed: int, ring: int, speech: Speech, spoken: float =
         if not hearing_now and _is_easy(item) and rng.random() > EASY_SHARE:
             continue
         # Repeating is practised on sounds; the rest of it keeps typed copying alive.
-        yield example(item, rng, speech, 0.85 if item.skill == "hear" else spoken, MOVED_SHARE)
+        yield example(item, rng, speech, 0.85 if item.skill == "hear" else spoken, moved=True)
+
+
+def _counts(split: Split, seed: int, ring: int) -> Iterator[Item]:
+    """Pictures of which it is asked how many there are of one colour and one shape."""
+    rng = Random(f"counts/{split}/{seed}/{ring}")
+    for item in items(split, seed, ring, "see"):
+        words = item.turns[-1].user.split()
+        bound = words[:2] == ["how", "many"] and len(words) == 4 and words[2] in COLOURS
+        if bound and (item.turns[-1].answer != "one" or rng.random() < COMMON_SHARE):
+            yield item
 
 
 def _is_easy(item: Item) -> bool:
     return item.skill in ("see", "watch") and item.turns[-1].user.startswith(EASY)
 
 
-def example(item: Item, rng: Random, speech: Speech | None, spoken: float, moved: float = 0.0) -> Example:
+def example(item: Item, rng: Random, speech: Speech | None, spoken: float, *, moved: bool = False) -> Example:
     """Lay out one conversation.
 
     Args:
@@ -160,14 +177,14 @@ def example(item: Item, rng: Random, speech: Speech | None, spoken: float, moved
         rng: of everything random.
         speech: sounds of its questions.
         spoken: how likely each turn is spoken, if there is a sound of it.
-        moved: how likely a clip that beeps has its sound moved in time, and another answer for it.
+        moved: whether a clip that beeps has the seconds of its sound moved about in time, and another answer for it.
     """
     writer = _Writer()
     said = False
     for turn in item.turns:
         heard = speech.find(turn.user, rng) if speech and rng.random() < spoken else None
         said = heard is not None
-        asked = writer.move(turn, rng) if moved and rng.random() < moved else turn
+        asked = writer.move(turn, rng) if moved else turn
         writer.turn(asked, rng, [turn.user if heard is None else heard])
     return writer.done(item.skill, said)
 
