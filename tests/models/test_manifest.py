@@ -74,7 +74,9 @@ def test_another_schema_is_refused_before_anything_else(schema: int) -> None:
         decode(json.dumps({"schema": schema, "nothing": "else fits"}).encode(), ORIGIN)
 
 
-@pytest.mark.parametrize("data", [b"", b"not json", b"[]", b"{}", b'{"schema": "1"}', f'{{"schema": {SCHEMA}}}'.encode(), b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not json", b"[]", b"{}", b'{"schema": "1"}', f'{{"schema": {SCHEMA}}}'.encode(), b"\xff\xfe"]
+)
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(BundleError, match="not a valid manifest") as caught:
         decode(data, ORIGIN)
