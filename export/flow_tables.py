@@ -1,4 +1,8 @@
-"""What the flow graph reads from tables: modulations by time point and one row a voice (FACTS §6.1, §6.2)."""
+"""What the flow graph reads from tables: modulations by time point and one row a voice (FACTS §6.1, §6.2).
+
+All of it is computed in double precision and then rounded. The last bits of float sums depend on how many threads add
+them up and where in memory they lie; a bundle must not.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +62,8 @@ def _modulations(checkpoint: Checkpoint, times: list[float]) -> np.ndarray:
     table = np.empty((len(times), 6 * len(names) + 2, hidden), np.float32)
     row = 0
     for name in [*names, "norm_out.linear"]:
-        weight = checkpoint.tensor(f"{PREFIX}{name}.weight")
-        bias = checkpoint.tensor(f"{PREFIX}{name}.bias")
+        weight = checkpoint.tensor(f"{PREFIX}{name}.weight").double()
+        bias = checkpoint.tensor(f"{PREFIX}{name}.bias").double()
         values = F.linear(embedding, weight, bias).reshape(len(times), -1, hidden)
         table[:, row : row + values.shape[1]] = values.numpy()
         row += values.shape[1]
@@ -71,10 +75,12 @@ def _time_embedding(checkpoint: Checkpoint, times: Tensor) -> Tensor:
     half = TIME_WIDTH // 2
     scales = torch.exp(torch.arange(half).float() * -(math.log(10000) / (half - 1)))
     angles = 1000 * times[:, None] * scales
+    # The angles reach 1000, where a float's last bit is 6e-5: rounded as the reference rounds them.
+    angles = angles.double()
     x = torch.cat([angles.sin(), angles.cos()], dim=1)
     for index in (0, 2):
-        weight = checkpoint.tensor(f"{PREFIX}time_embed.time_mlp.{index}.weight")
-        x = F.linear(x, weight, checkpoint.tensor(f"{PREFIX}time_embed.time_mlp.{index}.bias"))
+        name = f"{PREFIX}time_embed.time_mlp.{index}"
+        x = F.linear(x, checkpoint.tensor(f"{name}.weight").double(), checkpoint.tensor(f"{name}.bias").double())
         x = F.silu(x) if index == 0 else x
     return x
 
@@ -85,16 +91,17 @@ def _speaker_rows(checkpoint: Checkpoint, voices: dict[str, Voice]) -> Iterator[
     config = checkpoint.config.flow
     encoder = ECAPA_TimeDelayNet(Qwen2_5OmniDiTConfig(**config.speaker)).eval()
     encoder.load_state_dict(checkpoint.state(f"{PREFIX}input_embed.spk_encoder."))
-    weight = checkpoint.tensor(f"{PREFIX}input_embed.proj.weight")
-    bias = checkpoint.tensor(f"{PREFIX}input_embed.proj.bias")
+    encoder.double()
+    weight = checkpoint.tensor(f"{PREFIX}input_embed.proj.weight").double()
+    bias = checkpoint.tensor(f"{PREFIX}input_embed.proj.bias").double()
     # Columns in the order mel | ECAPA | code | cond.
     ecapa_end = config.mel_bins + config.speaker["enc_dim"]
     ecapa_weight = weight[:, config.mel_bins : ecapa_end]
     cond_weight = weight[:, ecapa_end + config.code_width :]
 
     def row(voice: Voice) -> np.ndarray:
-        vector = encoder(torch.from_numpy(voice.ref_mel)[None])[0]
-        return (bias + ecapa_weight @ vector + cond_weight @ torch.from_numpy(voice.cond)).numpy()
+        vector = encoder(torch.from_numpy(voice.ref_mel)[None].double())[0]
+        return (bias + ecapa_weight @ vector + cond_weight @ torch.from_numpy(voice.cond).double()).float().numpy()
 
     for name, voice in voices.items():
         yield f"speaker.{name}", row(voice)
