@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models.errors import RequestError
+from .engines import ENGINE_HELP, EngineOption
 from .terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def evaluate(
     only: Annotated[str, typer.Option(help="Lines whose name begins so.")] = "",
     speech: Annotated[bool, typer.Option("--speech/--no-speech", help="Judge spoken answers as well.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the items; none was trained on whatever it is.")] = 7,
+    engine: Annotated[EngineOption, typer.Option(help=ENGINE_HELP)] = EngineOption.AUTO,
     threads: Annotated[int, typer.Option(help="Threads; 0 is one a core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -44,9 +46,16 @@ def evaluate(
     Questions are spoken by espeak-ng, flite and festival, which have to be installed; its speech is judged by
     pocketsphinx (pip install "omni-edge[judge]").
     """
+    from ..models.bundle import open_bundle
+    from ..models.store import resolve
+    from ..runtime.engine import choose_engines
     from .suite.nano import nano_lines
 
-    lines = [line for line in nano_lines(model, limit, seed, threads, speech=speech) if line.name.startswith(only)]
+    bundle = open_bundle(resolve(model))
+    for note in choose_engines(bundle, engine.value).notes:
+        print(f"notice: {note}", file=sys.stderr)
+    every = nano_lines(str(bundle.folder), limit, seed, threads, speech=speech, engine=engine.value)
+    lines = [line for line in every if line.name.startswith(only)]
     if not lines:
         raise RequestError(f"no line of the suite begins with {only!r}; leave --only out to see all")
     figures = dict(_measured(lines))
@@ -67,7 +76,10 @@ def _measured(lines: list[Line]) -> Iterator[tuple[str, Figure]]:
         task = bars.add_task("", total=sum(line.items for line in lines))
         for line in lines:
             bars.update(task, description=line.name)
-            yield from line.measure(lambda: bars.advance(task)).items()
+            try:
+                yield from line.measure(lambda: bars.advance(task)).items()
+            except RequestError as error:  # an engine has limits that a few lines go beyond
+                print(f"notice: {line.name} is left out: {error}", file=sys.stderr)
 
 
 def _print_table(figures: dict[str, Figure]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..runtime.events import AudioDelta, Done, Event, TextDelta
+from ..runtime.events import AudioDelta, Done, Event, Notice, TextDelta
 from ..runtime.wav import WavWriter
 from .terminal import on_terminal, printable
 
@@ -18,7 +18,7 @@ class Output(Protocol):
     """Where a response goes."""
 
     def notice(self, text: str) -> None:
-        """Something to know beforehand; empty is nothing."""
+        """Something to know; empty is nothing."""
         ...
 
     def text(self, event: TextDelta) -> None:
@@ -121,6 +121,8 @@ def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -
     with closing(events), nullcontext() if wav is None else WavWriter(wav, rate) as writer:  # pyright: ignore
         for event in events:
             match event:
+                case Notice():
+                    output.notice(event.text)
                 case TextDelta():
                     output.text(event)
                 case AudioDelta():

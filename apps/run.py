@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .engines import ENGINE_HELP, EngineOption
 from .ordered import KEY, OrderedCommand
 
 # The values are read from KEY, in order; the declarations are for the help and for click's checks.
@@ -67,6 +68,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     max_pixels: Annotated[
         int | None, typer.Option(help="Scale larger pictures down to this area.", rich_help_panel=_DETAIL)
     ] = None,
+    engine: Annotated[EngineOption, typer.Option(help=ENGINE_HELP, rich_help_panel=_DETAIL)] = EngineOption.AUTO,
     threads: Annotated[int, typer.Option(help="Threads; 0 is one a core.", rich_help_panel=_DETAIL)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout, nothing else.")] = False,
 ) -> None:
@@ -100,9 +102,10 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         seed=seed,
     )
     history = () if system is None else (system_message(system),)
-    session = load(model, history=history, threads=threads, max_pixels=max_pixels)
+    session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
     output = JsonOutput(sys.stdout) if as_json else TerminalOutput(sys.stdout, sys.stderr)
-    output.notice(notice_of(session.manifest))
+    for note in (notice_of(session.manifest), *session.notes):
+        output.notice(note)
     if speech and system is not None and system != session.manifest.speech_prompt:
         output.notice("this model learnt to speak under its own system prompt; with another its speech may suffer")
     show(session.respond(*parts, options=options), output, out if speech else None, session.manifest.vocoder.rate)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..models.manifest import Sampling
-    from .events import AudioDelta, Done, Event, Statistics, TextDelta
+    from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
     from .loading import load
     from .messages import Audio, Image, Message, Text, Video, assistant, system, user
     from .options import Options
@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "Image",
     "Message",
+    "Notice",
     "Options",
     "Sampling",
     "Session",
@@ -41,7 +42,7 @@ __all__ = [
 
 _PLACES = {
     "..models.manifest": ("Sampling",),
-    ".events": ("AudioDelta", "Done", "Event", "Statistics", "TextDelta"),
+    ".events": ("AudioDelta", "Done", "Event", "Notice", "Statistics", "TextDelta"),
     ".loading": ("load",),
     ".messages": ("Audio", "Image", "Message", "Text", "Video", "assistant", "system", "user"),
     ".options": ("Options",),

@@ -1,4 +1,4 @@
-"""Autoregressive networks with a cache: the contract, and its ONNX Runtime engine."""
+"""Autoregressive networks with a cache: the contract, and its ONNX Runtime engine (llama.py has the other)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,19 @@ class Decoder(Protocol):
         """Forget all rows from `length` on."""
         ...
 
+    def reads(self, positions: NDArray[np.int64]) -> bool:
+        """Whether a sequence at these positions [3, S] can be read here; an engine may have limits."""
+        ...
+
+
+def check_room(rows: int, shape: Shape) -> None:
+    """Refuse a cache of more rows than the model's context, with a RequestError."""
+    if rows > shape.context:
+        raise RequestError(
+            f"the conversation would fill {rows} positions; this model has {shape.context}. "
+            "Shorten the prompt or the media, or start a new conversation"
+        )
+
 
 class OnnxDecoder:
     """A decoder on ONNX Runtime. Its cache lies in buffers that the graph reads and writes in place.
@@ -73,11 +86,7 @@ class OnnxDecoder:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Decoder.extend`."""
         total = self._length + len(rows)
-        if total > self._shape.context:
-            raise RequestError(
-                f"the conversation would fill {total} positions; this model has {self._shape.context}. "
-                "Shorten the prompt or the media, or start a new conversation"
-            )
+        check_room(total, self._shape)
         if total > self._capacity:
             self._allocate(min(max(2 * self._capacity, total), self._shape.context))
         cuts = range(0, len(rows), PREFILL_ROWS)
@@ -90,6 +99,10 @@ class OnnxDecoder:
         if not 0 <= length <= self._length:
             raise ValueError(f"cannot truncate a cache of {self._length} rows to {length}")
         self._length = length
+
+    def reads(self, positions: NDArray[np.int64]) -> bool:
+        """See `Decoder.reads`: any."""
+        return True
 
     def _run(
         self, rows: NDArray[np.float32], positions: NDArray[np.int64]

@@ -1,12 +1,81 @@
-"""ONNX Runtime sessions for a bundle's graphs."""
+"""Which engine runs which graph of a bundle, and the graphs opened on it.
+
+Only thinker and talker have a choice; the other four networks are ONNX Runtime's.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import onnxruntime as ort
 
 from ..models.bundle import Bundle
-from ..models.errors import BundleError, DeviceError
-from ..models.manifest import SubnetworkName
+from ..models.errors import BundleError, DeviceError, MissingExtra
+from ..models.manifest import EngineName, Graph, SubnetworkName
+from .decoder import Decoder, OnnxDecoder
+from .llama import LlamaDecoder
+
+EngineChoice = Literal["auto", "onnx", "llama"]
+DecoderName = Literal["thinker", "talker"]
+DECODERS: tuple[DecoderName, ...] = ("thinker", "talker")
+_TITLES = {"onnx": "ONNX Runtime", "llama": "llama.cpp"}
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What thinker and talker run on."""
+
+    of: Mapping[DecoderName, EngineName]
+    notes: tuple[str, ...] = ()
+    """What a user who asked for something else should know, a sentence each."""
+
+
+def choose_engines(bundle: Bundle, engine: EngineChoice) -> Engines:
+    """Pick an engine for thinker and talker.
+
+    Args:
+        bundle: checked.
+        engine: "auto" takes each one's first graph whose engine is installed; "llama" takes onnx for one of the two
+            if only the other has a GGUF graph.
+
+    Raises:
+        DeviceError: the bundle has no graph for the engine that was asked for.
+        MissingExtra: it has none for an engine that is installed.
+    """
+    if engine == "auto":
+        of = {name: _first_installed(bundle, name) for name in DECODERS}
+        passed = [name for name in DECODERS if of[name] != _graphs(bundle, name)[0].engine]
+        notes = (f"llama-cpp-python is not installed, so the {name} runs on {_TITLES[of[name]]}" for name in passed)
+        return Engines(of, tuple(notes))
+    of = {name: engine for name in DECODERS if bundle.manifest.subnetworks[name].on(engine)}
+    if not of or (engine == "onnx" and len(of) < len(DECODERS)):
+        missing = " and ".join(name for name in DECODERS if name not in of)
+        how = "in a GGUF precision" if engine == "llama" else "for onnx"
+        raise DeviceError(
+            f"{bundle.folder} has no {missing} for {_TITLES[engine]}. Leave --engine out, or export it {how}"
+        )
+    others = [name for name in DECODERS if name not in of]
+    notes = (f"the bundle has no {name} for llama.cpp, so the {name} runs on ONNX Runtime" for name in others)
+    return Engines({name: of.get(name, "onnx") for name in DECODERS}, tuple(notes))
+
+
+def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads: int) -> Decoder:
+    """Load thinker or talker.
+
+    Raises:
+        DeviceError: the bundle has it for another engine only.
+        BundleError: the engine refuses the graph.
+        MissingExtra: the engine is not installed.
+    """
+    shape = bundle.manifest.thinker if name == "thinker" else bundle.manifest.talker
+    if engine == "onnx":
+        return OnnxDecoder(open_session(bundle, name, threads), shape)
+    graph = _graph(bundle, name, engine)
+    projections = [bundle.path(file) for file in graph.files if file.endswith(".npz")]
+    return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads)
 
 
 def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.InferenceSession:
@@ -21,9 +90,7 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
-    graph = bundle.manifest.subnetworks[name].on("onnx")
-    if graph is None:
-        raise DeviceError(f"{bundle.folder} has no {name} for the engine onnx. Export it for onnx")
+    graph = _graph(bundle, name, "onnx")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -34,3 +101,25 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
             f"{bundle.path(graph.graph)} cannot be loaded: {' '.join(str(error).split())[:200]}. "
             "Export the checkpoint again, or update onnxruntime"
         ) from error
+
+
+def _graphs(bundle: Bundle, name: SubnetworkName) -> tuple[Graph, ...]:
+    graphs = bundle.manifest.subnetworks[name].graphs
+    if not graphs:
+        raise BundleError(f"{bundle.folder} has no graph of the {name}. Export the checkpoint again")
+    return graphs
+
+
+def _graph(bundle: Bundle, name: SubnetworkName, engine: EngineName) -> Graph:
+    graph = bundle.manifest.subnetworks[name].on(engine)
+    if graph is None:
+        raise DeviceError(f"{bundle.folder} has no {name} for the engine {engine}. Export it for {engine}")
+    return graph
+
+
+def _first_installed(bundle: Bundle, name: DecoderName) -> EngineName:
+    engines = [graph.engine for graph in _graphs(bundle, name)]
+    for engine in engines:
+        if engine == "onnx" or find_spec("llama_cpp"):
+            return engine
+    raise MissingExtra("llama-cpp-python", "llama", f"run the {name} of {bundle.folder}")

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something about this response that its reader should know, a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class TextDelta:
     """More of the answer's text."""
 
@@ -71,4 +78,4 @@ class Done:
     stats: Statistics
 
 
-Event: TypeAlias = TextDelta | AudioDelta | Done
+Event: TypeAlias = Notice | TextDelta | AudioDelta | Done

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..models.bundle import Bundle
 from ..models.errors import RequestError
 from ..models.manifest import Clock, Manifest
-from .events import AudioDelta, Done, Event, Statistics, TextDelta
+from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
 from .flow import Noise
+from .llama import OUT_OF_ORDER
 from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
 from .options import Options, Plan, decide, fit
 from .perception import Perception, Rows
@@ -38,6 +39,10 @@ class Stages:
     perception: Perception
     thinker: Thinker
     speech: Speech
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the bundle was loaded."""
+    on_onnx: Callable[[], Stages] | None = None
+    """Loads the same with thinker and talker on ONNX Runtime, for what llama.cpp cannot read; None if there is none."""
 
 
 @dataclass
@@ -47,6 +52,8 @@ class _Progress:
     start: float
     plan: Plan
     prompt_rows: int
+    moves: bool
+    """Whether thinker and talker change the engine for it."""
     prefilled_rows: int = 0
     media_s: float = 0.0
     prefill_s: float = 0.0
@@ -66,7 +73,7 @@ class Session:
     """
 
     def __init__(self, stages: Stages, history: Sequence[Message] = (), place: Place = mrope) -> None:
-        self._stages = stages
+        self._loaded = self._stages = stages
         self._place = place
         self._initial = tuple(history)
         speech_prompt = stages.bundle.manifest.speech_prompt
@@ -86,8 +93,15 @@ class Session:
         """All messages so far, the system message included."""
         return tuple(self._history)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the bundle was loaded, a sentence each."""
+        return self._stages.notes
+
     def reset(self) -> None:
-        """Start the conversation anew; caches are emptied when the next prompt turns out to differ.
+        """Start the conversation anew, on the engines of the beginning.
+
+        Caches are emptied when the next prompt turns out to differ.
 
         Raises:
             RequestError: a response is still going on.
@@ -95,6 +109,7 @@ class Session:
         self._check_free()
         self._asked = None
         self._history = list(self._initial)
+        self._stages = self._loaded
 
     def respond(self, *parts: Part | str, options: Options | None = None) -> Iterator[Event]:
         """Answer a turn of the user.
@@ -109,7 +124,8 @@ class Session:
             options: of this response.
 
         Yields:
-            TextDelta, AudioDelta and at the end Done.
+            TextDelta, AudioDelta and at the end Done; before them a Notice when the conversation has to go on on
+            another engine.
 
         Raises:
             RequestError: the options or the conversation cannot be served.
@@ -128,7 +144,10 @@ class Session:
         prompt = self._stages.prompts.build([*self._history, question], sizes)
         places = self._places(prompt, len(prompt.ids))
         plan = fit(plan, self.manifest, max(len(prompt.ids), places.next_position))
-        progress = _Progress(start, plan, len(prompt.ids), media_s=time.perf_counter() - start)
+        moves = not self._reads(prompt, places, speech=plan.speech)
+        if moves and self._stages.on_onnx is None:
+            raise RequestError(OUT_OF_ORDER)
+        progress = _Progress(start, plan, len(prompt.ids), moves, media_s=time.perf_counter() - start)
         self._stages.perception.forget(set(media))
         self._asked = prompt
         return self._respond(question, prompt, places, media, progress)
@@ -141,6 +160,12 @@ class Session:
         """TMRoPE positions of the prompt and of the text tokens after it, `length` in all."""
         return self._place(length, prompt.spans, self.manifest.clock, self.manifest.vision.merge)
 
+    def _reads(self, prompt: Prompt, places: Positions, *, speech: bool) -> bool:
+        """Whether the engines can read the prompt where its tokens stand."""
+        if not self._stages.thinker.reads(places.rows):
+            return False
+        return not speech or self._stages.speech.reads(self._places(prompt, len(prompt.ids) + 2).rows)
+
     def _respond(
         self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress
     ) -> Iterator[Event]:
@@ -150,6 +175,9 @@ class Session:
         self._busy, self._asked = True, None
         ids: list[int] = []
         try:
+            if progress.moves and self._stages.on_onnx is not None:
+                self._stages = self._stages.on_onnx()
+                yield Notice("llama.cpp cannot follow a clip together with its own sound; ONNX Runtime goes on instead")
             self._prefill(prompt, places, media, progress)
             rows: list[NDArray[np.float32]] = []
             text = ""

@@ -64,6 +64,10 @@ class Speech:
         """Refuse a solver this bundle has no tables for, with a RequestError."""
         self._flow.check(solver)
 
+    def reads(self, positions: NDArray[np.int64]) -> bool:
+        """See `Decoder.reads`, of the talker."""
+        return self._talker.reads(positions)
+
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""
         self._talker.keep(rows)

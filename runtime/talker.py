@@ -37,6 +37,10 @@ class Talker:
         self._prompt_rows = min(self._prompt_rows, rows)
         self._decoder.truncate(self._prompt_rows)
 
+    def reads(self, positions: NDArray[np.int64]) -> bool:
+        """See `Decoder.reads`."""
+        return self._decoder.reads(positions)
+
     def begin(
         self, prompt: NDArray[np.float32], positions: NDArray[np.int64], voice: int, first: NDArray[np.float32]
     ) -> None:

@@ -154,6 +154,10 @@ class Thinker:
         self.context.append(prompt.ids[kept:], prompt.positions[:, kept:], prompt.marks[kept:], seen + hidden)
         return kept
 
+    def reads(self, positions: NDArray[np.int64]) -> bool:
+        """See `Decoder.reads`."""
+        return self._decoder.reads(positions)
+
     def pick(self, sampler: Sampler) -> int:
         """The next token; it is not in the cache until `advance`."""
         return sampler.pick(self._logits)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...models.bundle import open_bundle
 from ...models.store import resolve
+from ...runtime.engine import EngineChoice
 from ...runtime.loading import load_stages
 from ...runtime.session import Session
 from .figures import Line
@@ -22,7 +23,9 @@ WANTED = {
 """Least accuracies, and the most of everything else."""
 
 
-def nano_lines(model: str, limit: int, seed: int, threads: int, *, speech: bool) -> Iterator[Line]:
+def nano_lines(
+    model: str, limit: int, seed: int, threads: int, *, speech: bool, engine: EngineChoice = "auto"
+) -> Iterator[Line]:
     """The suite for a model.
 
     Args:
@@ -31,8 +34,9 @@ def nano_lines(model: str, limit: int, seed: int, threads: int, *, speech: bool)
         seed: of the items.
         threads: for one operator; 0 is one a physical core.
         speech: whether its speech is judged too.
+        engine: of thinker and talker.
     """
-    stages = load_stages(open_bundle(resolve(model)), threads=threads)
+    stages = load_stages(open_bundle(resolve(model)), threads=threads, engine=engine)
     session, shuffled = Session(stages), Session(stages, place=shuffled_places)
     yield from hearing_lines(session, limit, seed)
     yield from skill_lines(session, shuffled, limit, seed)
