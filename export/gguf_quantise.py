@@ -28,7 +28,7 @@ FTYPES: dict[str, int] = {
     "iq1_m": 31, "iq1_s": 24, "tq2_0": 37, "tq1_0": 36, "q2_0": 41, "q1_0": 40,
 }  # fmt: skip
 """Kind -> llama_ftype, as llama.cpp's header numbers them; its kind for mixtures of experts (mxfp4_moe) is left out."""
-NEED_IMPORTANCE = frozenset({"iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"})
+NEED_IMPORTANCE = frozenset({"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"})
 """Kinds that llama.cpp makes with an importance matrix only."""
 
 Importance = Mapping[str, np.ndarray]

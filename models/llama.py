@@ -23,7 +23,8 @@ ARCHITECTURE = "qwen2vl"
 """llama.cpp's name for Qwen2 decoders with M-RoPE."""
 PLANES = 4
 """Position planes of an embedding batch: time, height, width, and one that stays 0."""
-_ERROR, _CONTINUED = 3, 5
+_ERROR = 4
+"""ggml's level of a log line that says what is wrong."""
 
 
 class _Log:
@@ -41,7 +42,7 @@ class _Log:
             library.llama_backend_init()
 
     def _take(self, level: int, text: bytes, _: object) -> None:
-        line = " ".join(text.decode(errors="replace").split())
+        line = " ".join(text.decode(errors="replace").split()).strip("= ")
         logging.getLogger(__name__).debug("%s", line)
         # The first complaint says what is wrong; those after it only that something was.
         if level == _ERROR and line and not self.complaint:
