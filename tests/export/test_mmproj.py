@@ -32,7 +32,8 @@ class Mtmd:
 
     def __init__(self, thinker: Path, mmproj: Path) -> None:
         self.library: Any = pytest.importorskip("llama_cpp.mtmd_cpp")
-        self.library.mtmd_helper_log_set(llama_cpp.llama_log_callback(lambda *_: None), None)
+        self.quiet = llama_cpp.llama_log_callback(lambda *_: None)
+        self.library.mtmd_helper_log_set(self.quiet, None)
         self.graph = LlamaGraph(thinker)
         parameters = self.library.mtmd_context_params_default()
         parameters.use_gpu = parameters.warmup = False
