@@ -1,0 +1,194 @@
+"""A checkpoint in full precision behind the interfaces of the runtime: what a bundle is measured against.
+
+The encoders, the flow and the vocoder stand in for ONNX Runtime sessions, so that the very code that runs a bundle's
+graph runs these. The decoders are read layer by layer. No more than one subnetwork is in memory at a time, as long as
+no more than one session is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
+from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
+
+from ..models.errors import BundleError, MissingExtra
+from ..models.manifest import Decoder, Manifest
+from ..quant.measures import relative_rms
+from ..quant.read_back import graph_matrices, layer_of, part_of, parts_of
+from ..quant.report import MatrixError
+from .audio_encoder import audio_encoder
+from .checkpoint import Checkpoint, load_weights
+from .config import DecoderConfig
+from .decoder import TALKER, THINKER, DecoderNames
+from .flow import flow
+from .graphs import Tick
+from .inputs import AudioInputs, FlowInputs, GraphInputs, VisionInputs, VocoderInputs
+from .reference import Reference
+from .vision_encoder import vision_encoder
+from .vocoder import PREFIX as VOCODER
+
+SessionName = Literal["audio_encoder", "vision_encoder", "flow", "vocoder"]
+DecoderName = Literal["thinker", "talker"]
+Given: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+"""A sequence: rows [S, width], positions [3, S], and the indices [n] of rows whose next token is wanted."""
+_DECLARATIONS: dict[SessionName, type[GraphInputs]] = {
+    "audio_encoder": AudioInputs,
+    "vision_encoder": VisionInputs,
+    "flow": FlowInputs,
+    "vocoder": VocoderInputs,
+}
+
+
+class TorchSession:
+    """A module where the runtime expects an ONNX Runtime session of its graph.
+
+    Args:
+        module: in eval mode, with one output.
+        inputs: the graph's names of what its forward takes, in that order.
+    """
+
+    def __init__(self, module: nn.Module, inputs: Sequence[str]) -> None:
+        self._module = module
+        self._inputs = tuple(inputs)
+
+    @torch.no_grad()
+    def run(self, names: None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs (`names` is None) for feeds by name."""
+        values = [torch.tensor(feeds[name]) for name in self._inputs]
+        return [self._module(*values).numpy()]
+
+
+class FullPrecision:
+    """A checkpoint to compare with.
+
+    Args:
+        folder: of the checkpoint.
+
+    Raises:
+        BundleError: it is not one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._checkpoint = Checkpoint(folder)
+
+    def check(self, manifest: Manifest, bundle: Path) -> None:
+        """Refuse a bundle of another model.
+
+        Raises:
+            BundleError: and says which size differs.
+        """
+        config = self._checkpoint.config
+        theirs: dict[str, dict[str, Any]] = {
+            "thinker": _shape(config.thinker),
+            "talker": _shape(config.talker),
+            "audio encoder": {"mels": config.audio.mels, "chunk_frames": 2 * config.audio.window},
+            "vision encoder": {"patch": config.vision.patch, "merge": config.vision.merge},
+            "flow": {"mel_bins": config.flow.mel_bins, "codes": config.flow.num_embeds + 1, "block": config.flow.block},
+            "vocoder": {"hop": int(np.prod(config.vocoder.upsample_rates))},
+        }
+        sections = (manifest.thinker, manifest.talker, manifest.audio, manifest.vision, manifest.flow, manifest.vocoder)
+        for (name, sizes), section in zip(theirs.items(), sections, strict=True):
+            for key, value in sizes.items():
+                own = getattr(section, key)
+                if own != value:
+                    raise BundleError(
+                        f"{bundle} was not exported from {self._checkpoint.folder}: {key} of its {name} is {own}, not "
+                        f"{value}. Name the checkpoint it was exported from"
+                    )
+
+    def session(self, name: SessionName) -> TorchSession:
+        """Load a subnetwork that has no cache."""
+        checkpoint = self._checkpoint
+        match name:
+            case "audio_encoder":
+                module = audio_encoder(checkpoint)
+            case "vision_encoder":
+                module = vision_encoder(checkpoint)
+            case "flow":
+                module = flow(checkpoint)
+            case "vocoder":
+                module = reference_vocoder(checkpoint)
+        return TorchSession(module, list(_DECLARATIONS[name](checkpoint.config).inputs))
+
+    def logits(self, name: DecoderName, given: Sequence[Given], tick: Tick) -> Iterator[NDArray[np.float32]]:
+        """Run whole sequences, all of them through one layer before the next one is read.
+
+        Args:
+            name: of the decoder.
+            given: what it reads.
+            tick: told which part of the layers is done, 0 to 1.
+
+        Yields:
+            For each sequence, what follows each of its wanted rows, [n, vocab].
+        """
+        config, names = self._decoder(name)
+        kept: dict[str, Tensor] = {}
+
+        def read(weight: str) -> Tensor:
+            if weight not in kept:
+                kept[weight] = self._checkpoint.tensor(weight)
+            return kept[weight]
+
+        reference = Reference(self._checkpoint, config, names, read)
+        streams = [reference.project(torch.tensor(rows, dtype=torch.float32)) for rows, _, _ in given]
+        places = [torch.tensor(positions) for _, positions, _ in given]
+        for layer in range(config.layers):
+            tick(layer / config.layers)
+            kept.clear()
+            streams = [reference.layer(layer, *each) for each in zip(streams, places, strict=True)]
+        kept.clear()
+        for stream, (_, _, wanted) in zip(streams, given, strict=True):
+            yield reference.logits(reference.finish(stream[torch.tensor(wanted)])).numpy()
+
+    def matrices(self, name: DecoderName, graph: Path) -> Iterator[MatrixError]:
+        """What is left of each matrix of a decoder's graph, .onnx or .gguf.
+
+        Raises:
+            MissingExtra: gguf is not installed, for a .gguf.
+        """
+        stored = graph_matrices(graph) if graph.suffix == ".onnx" else self._gguf_matrices(name, graph)
+        for label, matrix in stored:
+            whole = np.concatenate([self._checkpoint.array(part) for part in parts_of(label)])
+            error = relative_rms(whole, matrix)
+            yield MatrixError(name=label, layer=layer_of(label), part=part_of(label), error=error)
+
+    def _gguf_matrices(self, name: DecoderName, graph: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        try:
+            from .gguf_read_back import gguf_matrices
+        except ModuleNotFoundError as error:
+            raise MissingExtra("gguf", "llama", "compare GGUF graphs") from error
+        return gguf_matrices(graph, *self._decoder(name))
+
+    def _decoder(self, name: DecoderName) -> tuple[DecoderConfig, DecoderNames]:
+        config = self._checkpoint.config
+        return (config.thinker, THINKER) if name == "thinker" else (config.talker, TALKER)
+
+
+def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
+    """The reference class with a checkpoint's weights: mel [1, bins, T] f32 -> samples [T·hop]."""
+    config = checkpoint.config.vocoder
+    module = Qwen2_5OmniToken2WavBigVGANModel(
+        Qwen2_5OmniBigVGANConfig(
+            mel_dim=config.mel_bins,
+            upsample_initial_channel=config.channels,
+            upsample_rates=config.upsample_rates,
+            upsample_kernel_sizes=config.upsample_kernels,
+            resblock_kernel_sizes=config.kernels,
+            resblock_dilation_sizes=config.dilations,
+        )
+    ).eval()
+    load_weights(module, checkpoint.state(VOCODER), checkpoint)
+    return module
+
+
+def _shape(config: DecoderConfig) -> dict[str, Any]:
+    """What of a decoder's config is in the manifest too."""
+    return {key: value for key, value in asdict(config).items() if key in Decoder.__struct_fields__}
