@@ -25,11 +25,8 @@ def kl_divergence(full: NDArray[np.float32], other: NDArray[np.float32]) -> NDAr
     Returns:
         [n] in nats, 0 or more.
     """
-    p, q = _log_softmax(full), _log_softmax(other)
-    # Where p is 0 its logarithm is -inf, and the limit of p·log p is 0.
-    weights = np.exp(p)
-    terms = np.where(weights > 0, weights * (np.where(weights > 0, p, 0) - q), 0)
-    return np.maximum(terms.sum(axis=1), 0)
+    # Row by row: in double precision, all rows of a large vocabulary at once would fill a small machine.
+    return np.array([_divergence(*rows) for rows in zip(full, other, strict=True)], np.float64)
 
 
 def same_choice(full: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -87,9 +84,17 @@ def signal_to_noise(full: NDArray[np.float32], other: NDArray[np.float32]) -> fl
     return 10 * math.log10(max(signal, 1e-30) / noise)
 
 
+def _divergence(full: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    p, q = _log_softmax(full), _log_softmax(other)
+    # Where p is 0 its logarithm is -inf, and the limit of p·log p is 0.
+    possible = np.exp(p) > 0
+    return max(0.0, float((np.exp(p[possible]) * (p[possible] - q[possible])).sum()))
+
+
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    """[vocab] -> [vocab]"""
+    shifted = logits.astype(np.float64) - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
 
 
 def _magnitudes(samples: NDArray[np.float32], size: int) -> NDArray[np.float64]:

@@ -93,6 +93,7 @@ def print_table(compared: Sequence[Compared], scores: Mapping[str, Figure]) -> N
     """On the terminal."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ..suite.figures import shown
     from ..suite.table import wanted
@@ -100,7 +101,8 @@ def print_table(compared: Sequence[Compared], scores: Mapping[str, Figure]) -> N
     console = Console()
     table = Table(*COLUMNS)
     for each in compared:
-        table.add_row(*cells(each))
+        # Text, because rich would take the brackets of a cell for its own markup.
+        table.add_row(*map(Text, cells(each)))
     console.print(table)
     if scores:
         suite = Table("end to end", "figure", "wanted", "items")

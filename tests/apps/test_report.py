@@ -18,8 +18,8 @@ import pytest
 pytest.importorskip("torch")
 
 from omni_edge.apps.material import built_in
-from omni_edge.apps.report import svg, table
-from omni_edge.apps.report.compare import Comparison
+from omni_edge.apps.report import decoders, svg, table
+from omni_edge.apps.report.compare import Compared, Comparison
 from omni_edge.apps.report.recording import Recorder
 from omni_edge.apps.suite import nano as suite
 from omni_edge.apps.suite.figures import Figure, Line
@@ -179,10 +179,13 @@ def test_the_suite_is_part_of_the_page_when_asked_for(inside, nano_checkpoint, m
 def test_a_table_on_a_terminal(nano_checkpoint, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     compared = list(compare(resolve("nano"), nano_checkpoint, 1).values())
+    missing = msgspec.structs.replace(compared[3].report, engine="llama", error=None, unmeasured=decoders.MISSING)
+    compared.append(Compared("talker", missing))
     table.print_table(compared, {"see_typed": Figure("accuracy", 1.0, 1)})
     out = capsys.readouterr().out
     assert "not measured: there is nothing to see in the material" in out
     assert re.search(r"thinker .* KL .* nats, same token 100.0 %", out)
+    assert "not measured: llama.cpp is not installed: pip install 'omni-edge[llama]'" in out
     assert "≥ 97.0 %" in out
 
 
