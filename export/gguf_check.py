@@ -44,7 +44,7 @@ def check_decoder_file(checkpoint: Checkpoint, name: DecoderName, path: Path, ki
 
 
 def _read(path: Path, rows: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    graph = LlamaGraph(path)
+    graph = LlamaGraph(path, repack=False)
     try:
         context = LlamaContext(graph, ROWS, ROWS, threads=0, exact=True)
         try:

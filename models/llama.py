@@ -85,16 +85,19 @@ class LlamaGraph:
 
     Args:
         path: the file.
+        repack: rearrange weights of some types for speed, into memory of its own. Without it all stay in the file,
+            from which the system reads them as they are needed.
 
     Raises:
         MissingExtra: llama-cpp-python is not installed.
         BundleError: the file is damaged or holds another architecture.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, repack: bool = True) -> None:
         self.library: Any = llama_library("run GGUF graphs")
         parameters = self.library.llama_model_default_params()
         parameters.n_gpu_layers = 0
+        parameters.use_extra_bufts = repack
         self.handle: Any = self.library.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:
             reason = complaint() or "not a GGUF file"

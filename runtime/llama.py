@@ -131,5 +131,5 @@ def _read_projection(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float3
     try:
         with np.load(path) as arrays:
             return np.ascontiguousarray(arrays["weight"].T), arrays["bias"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise BundleError(f"{path} is not a projection: {error}. Export the checkpoint again") from error
