@@ -153,10 +153,10 @@ def _apart(spots: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[
     heights = []
     for (x, y), label in zip(spots, labels, strict=True):
         left, right = x + 10, x + 14 + LETTER * len(label)
-        for step in range(2 * len(labels) + 1):
-            height = y + 15 * ((step + 1) // 2) * (1 - 2 * (step % 2))
-            if not any(low < right and left < high and abs(height - other) < 14 for low, high, other in taken):
-                break
+        beside = [other for low, high, other in taken if low < right and left < high]
+        # Beside the spot if that is free, else above, below, further above, ...
+        tried = [y + 15 * ((step + 1) // 2) * (1 - 2 * (step % 2)) for step in range(2 * len(labels) + 1)]
+        height = next((place for place in tried if all(abs(place - other) >= 14 for other in beside)), y)
         heights.append(height)
         taken.append((left, right, height))
     return heights
