@@ -45,10 +45,11 @@ def choose_engines(bundle: Bundle, engine: EngineChoice) -> Engines:
         DeviceError: the bundle has no graph for the engine that was asked for.
         MissingExtra: it has none for an engine that is installed.
     """
+    of: dict[DecoderName, EngineName]
     if engine == "auto":
         of = {name: _first_installed(bundle, name) for name in DECODERS}
-        passed = [name for name in DECODERS if of[name] != _graphs(bundle, name)[0].engine]
-        notes = (f"llama-cpp-python is not installed, so the {name} runs on {_TITLES[of[name]]}" for name in passed)
+        passed = [name for name, taken in of.items() if taken != _graphs(bundle, name)[0].engine]
+        notes = [f"llama-cpp-python is not installed, so the {name} runs on ONNX Runtime" for name in passed]
         return Engines(of, tuple(notes))
     of = {name: engine for name in DECODERS if bundle.manifest.subnetworks[name].on(engine)}
     if not of or (engine == "onnx" and len(of) < len(DECODERS)):
@@ -59,7 +60,7 @@ def choose_engines(bundle: Bundle, engine: EngineChoice) -> Engines:
         )
     others = [name for name in DECODERS if name not in of]
     notes = (f"the bundle has no {name} for llama.cpp, so the {name} runs on ONNX Runtime" for name in others)
-    return Engines({name: of.get(name, "onnx") for name in DECODERS}, tuple(notes))
+    return Engines({"thinker": "onnx", "talker": "onnx", **of}, tuple(notes))
 
 
 def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads: int) -> Decoder:
@@ -118,8 +119,7 @@ def _graph(bundle: Bundle, name: SubnetworkName, engine: EngineName) -> Graph:
 
 
 def _first_installed(bundle: Bundle, name: DecoderName) -> EngineName:
-    engines = [graph.engine for graph in _graphs(bundle, name)]
-    for engine in engines:
-        if engine == "onnx" or find_spec("llama_cpp"):
-            return engine
+    for graph in _graphs(bundle, name):
+        if graph.engine == "onnx" or find_spec("llama_cpp"):
+            return graph.engine
     raise MissingExtra("llama-cpp-python", "llama", f"run the {name} of {bundle.folder}")

@@ -99,5 +99,5 @@ def load_stages(
     stages = joined(engines)
     onnx = all(manifest.subnetworks[name].on("onnx") for name in DECODERS)
     if engine == "auto" and onnx and "llama" in engines.of.values():
-        return replace(stages, on_onnx=cache(lambda: joined(Engines(dict.fromkeys(DECODERS, "onnx")))))
+        return replace(stages, on_onnx=cache(lambda: joined(Engines({"thinker": "onnx", "talker": "onnx"}))))
     return stages

@@ -94,9 +94,7 @@ def test_a_silent_clip_is_read(both, ask, rng):
 
 def test_a_clip_with_its_sound_is_refused_before_anything_is_done(both, ask, rng):
     session = Session(load_stages(both, threads=1, engine="llama"))
-    with pytest.raises(
-        RequestError, match=r"llama\.cpp cannot follow a clip together with its own sound.*engine onnx"
-    ):
+    with pytest.raises(RequestError, match=r"llama\.cpp cannot follow a clip together with its own sound.*engine onnx"):
         session.respond(Video(clip(rng), use_audio=True), "?", options=CHEAP)
     assert ask(session, "Hello").ids  # it goes on
 
