@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +16,8 @@ from ..models.errors import MissingExtra, ModelNotFound, RequestError
 from .terminal import on_terminal
 
 if TYPE_CHECKING:
-    from ..export.bundle import Progress
-
-
-class Precision(str, Enum):
-    """Precisions a bundle can be exported at."""
-
-    FP32 = "fp32"
-    INT8 = "int8"
+    from ..export.bundle import Listen
+    from ..export.progress import Progress
 
 
 def register(app: typer.Typer) -> None:
@@ -34,22 +30,46 @@ def export(
     bundle: Annotated[
         Path | None, typer.Argument(help="Folder to write; for a pulled name it may be left out.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Precision of all weights.")] = Precision.FP32,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SUBNETWORK=]KIND",
+            help="Of all weights, or of one subnetwork's; may be repeated, the later wins. ONNX: fp32, int8, int4 and "
+            "others; llama.cpp (thinker and talker): q8_0, q4_0, q4_k_m and others. Both: the bundle holds both.",
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="built-in|FOLDER",
+            help="Round thinker and talker with error correction on conversations: the built-in ones, or a folder of "
+            "questions (.txt), sounds, pictures and clips. Better INT4, and many times slower.",
+        ),
+    ] = None,
 ) -> None:
-    """Turn a checkpoint into a bundle of ONNX graphs.
+    """Turn a checkpoint into a bundle of ONNX and GGUF graphs.
 
-    Every graph is compared with the checkpoint before the bundle is put in its place.
+    Every graph is compared with the checkpoint before the bundle is put in its place. An export that was interrupted
+    goes on where it stopped when the same command is run again.
+
+        omni-edge export 3b --precision int4
+
+        omni-edge export FOLDER BUNDLE --precision int8 --precision thinker=int4 --precision thinker=q4_k_m
     """
     source, target = _places(checkpoint, bundle)
     try:
         from ..export.bundle import export_bundle
+        from ..export.precisions import choose
+        from ..export.progress import by_step
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "export", "export checkpoints") from error
-    manifest = (
-        _with_bar(source, target, precision)
-        if on_terminal(sys.stderr)
-        else export_bundle(source, target, _print_step, precision.value)
-    )
+    choice = choose(precision or ())
+    listen = _listener(calibration)
+    if on_terminal(sys.stderr):
+        with _bar() as advance:
+            manifest = export_bundle(source, target, advance, choice, listen)
+    else:
+        manifest = export_bundle(source, target, by_step(partial(typer.echo, err=True)), choice, listen)
     notice = store.notice_of(manifest)
     if notice:
         typer.echo(f"notice: {notice}", err=True)
@@ -79,23 +99,23 @@ def _is_name(text: str) -> bool:
     return True
 
 
-def _print_step(progress: Progress) -> None:
-    if progress.part == 0 and progress.done < progress.total:
-        typer.echo(f"[{progress.done + 1}/{progress.total}] {progress.step}", err=True)
+def _listener(calibration: str | None) -> Listen | None:
+    if calibration is None:
+        return None
+    from .calibration import listener
+
+    return listener(calibration)
 
 
-def _with_bar(source: Path, target: Path, precision: Precision):  # noqa: ANN202  (a Manifest; typing it would import msgspec here)
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with the time that is left."""
     from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    from ..export.bundle import export_bundle
-
-    columns = (SpinnerColumn(), TextColumn("{task.description:15}"), BarColumn(), TaskProgressColumn())
-    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("starting", total=None)
-
-        def advance(progress: Progress) -> None:
-            bars.update(task, description=progress.step, completed=progress.done + progress.part, total=progress.total)
-
-        return export_bundle(source, target, advance, precision.value)
+    columns = (SpinnerColumn(), TextColumn("{task.description:24}"), BarColumn(), TaskProgressColumn())
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    with Bars(*columns, left, console=Console(stderr=True), transient=True, speed_estimate_period=600) as bars:
+        task = bars.add_task("starting", total=1.0)
+        yield lambda progress: bars.update(task, description=progress.step, completed=progress.share)

@@ -12,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
 from .config import AudioConfig
+from .linear import Linear, attach, sources
 
 
 def audio_encoder(checkpoint: Checkpoint) -> AudioEncoder:
     """The encoder with a checkpoint's weights."""
-    module = AudioEncoder(checkpoint.config.audio).eval()
+    with torch.device("meta"):
+        module = AudioEncoder(checkpoint.config.audio).eval()
     # audio_bos_eos_token is stored but never used (FACTS §2.3).
-    state = checkpoint.state("thinker.audio_tower.", without=("audio_bos_eos_token",))
-    load_weights(module, state, checkpoint)
+    attach(module, sources(checkpoint, "thinker.audio_tower.", without=("audio_bos_eos_token",)), checkpoint)
+    module.positions = sinusoids(checkpoint.config.audio.window, checkpoint.config.audio.width)
     return module
 
 
@@ -37,7 +39,7 @@ class AudioEncoder(nn.Module):
         self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.ln_post = nn.LayerNorm(config.width)
-        self.proj = nn.Linear(config.width, config.out)
+        self.proj = Linear(config.width, config.out)
         self.positions: Tensor
         self.register_buffer("positions", sinusoids(config.window, config.width), persistent=False)
 
@@ -65,8 +67,8 @@ class _Layer(nn.Module):
         self.self_attn = _Attention(config)
         self.self_attn_layer_norm = nn.LayerNorm(config.width)
         self.final_layer_norm = nn.LayerNorm(config.width)
-        self.fc1 = nn.Linear(config.width, config.ffn)
-        self.fc2 = nn.Linear(config.ffn, config.width)
+        self.fc1 = Linear(config.width, config.ffn)
+        self.fc2 = Linear(config.ffn, config.width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         x = x + self.self_attn(self.self_attn_layer_norm(x), bias)
@@ -77,10 +79,10 @@ class _Attention(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width, bias=False)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.out_proj = nn.Linear(config.width, config.width)
+        self.q_proj = Linear(config.width, config.width)
+        self.k_proj = Linear(config.width, config.width, bias=False)
+        self.v_proj = Linear(config.width, config.width)
+        self.out_proj = Linear(config.width, config.width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         n, steps, width = x.shape

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..quant.matrices import CONTRIB, DOMAIN, OPERATOR, Matrix
 from .checkpoint import Checkpoint
 
 OPSET = 21
-CONTRIB = "com.microsoft"
 Attributes = dict[str, int | float | str | list[int]]
 
 
@@ -23,6 +23,7 @@ class GraphBuilder:
         self.weights: list[ir.Value] = []
         self.inputs: list[ir.Value] = []
         self.constants: dict[str, ir.Value] = {}
+        self.matrices: dict[str, Matrix] = {}
 
     def model(self, name: str, outputs: Sequence[ir.Value]) -> ir.Model:
         """The finished model."""
@@ -31,7 +32,7 @@ class GraphBuilder:
             outputs,
             nodes=self.nodes,
             initializers=self.weights,
-            opset_imports={"": OPSET, CONTRIB: 1},
+            opset_imports={"": OPSET, CONTRIB: 1, DOMAIN: 1},
             name=name,
         )
         return ir.Model(graph, ir_version=10, producer_name="omni-edge")
@@ -89,15 +90,37 @@ class GraphBuilder:
         """A tensor of the checkpoint as it is."""
         return self.lazy([name], list(self.checkpoint.shape(name)), lambda: self.checkpoint.array(name))
 
-    def transposed(self, names: list[str]) -> ir.Value:
-        """Matrices [out, in] of the checkpoint side by side as one [in, sum of outs]."""
+    def linear(
+        self, x: ir.Value, names: list[str], bias: list[str] | None = None, output: str | None = None
+    ) -> ir.Value:
+        """x times matrices [out, in] of the checkpoint, their outputs side by side, plus vectors end to end."""
         shapes = [self.checkpoint.shape(name) for name in names]
-        shape = [shapes[0][1], sum(shape[0] for shape in shapes)]
+        outputs, inputs = sum(shape[0] for shape in shapes), shapes[0][1]
+        weight = ir.Value(name=merged(names))
+        self.declare(weight, ir.DataType.FLOAT, [outputs, inputs])
+        # Only its name matters: the node is lowered before anything is written.
+        weight.const_value = ir.LazyTensor(
+            lambda: ir.tensor(self.matrices[merged(names)].rows(0, outputs)),
+            dtype=ir.DataType.FLOAT, shape=ir.Shape([outputs, inputs]), name=weight.name,
+        )  # fmt: skip
+        self.weights.append(weight)
+        self.matrices[merged(names)] = Matrix(outputs, inputs, self._rows(names, [shape[0] for shape in shapes]))
+        feeds = [x, weight] if bias is None else [x, weight, self.vector(bias)]
+        return self.op(OPERATOR, feeds, domain=DOMAIN, output=output)
 
-        def read() -> np.ndarray:
-            return np.ascontiguousarray(np.concatenate([self.checkpoint.array(name) for name in names]).T)
+    def _rows(self, names: list[str], counts: list[int]) -> Callable[[int, int], np.ndarray]:
+        """Reads rows of several matrices as if they were one."""
 
-        return self.lazy(names, shape, read)
+        def read(start: int, stop: int) -> np.ndarray:
+            parts, first = [], 0
+            for name, count in zip(names, counts, strict=True):
+                low, high = max(start - first, 0), min(stop - first, count)
+                if low < high:
+                    parts.append(self.checkpoint.rows(name, low, high))
+                first += count
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        return read
 
     def vector(self, names: list[str]) -> ir.Value:
         """Vectors of the checkpoint, end to end."""
@@ -106,8 +129,7 @@ class GraphBuilder:
 
     def lazy(self, names: list[str], shape: list[int], read: Callable[[], np.ndarray]) -> ir.Value:
         """A weight that is read when the file is written."""
-        # The merged tensor goes by its first part's name, "+" and the others' last parts.
-        name = "+".join([names[0], *(part.split(".")[-2] for part in names[1:])])
+        name = merged(names)
         tensor = ir.LazyTensor(
             lambda: ir.tensor(read(), name=name), dtype=ir.DataType.FLOAT, shape=ir.Shape(shape), name=name
         )
@@ -115,3 +137,8 @@ class GraphBuilder:
         self.declare(value, ir.DataType.FLOAT, list(shape))
         self.weights.append(value)
         return value
+
+
+def merged(names: list[str]) -> str:
+    """What tensors that became one are called: the first one's name, "+" and the others' last parts."""
+    return "+".join([names[0], *(part.split(".")[-2] for part in names[1:])])

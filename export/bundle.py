@@ -1,289 +1,172 @@
 """The whole export: checkpoint folder in, bundle folder out.
 
-Everything is written into a folder beside the target and renamed at the end, the manifest last, so that an
-interrupted or failed export leaves neither half a bundle nor a damaged older one.
+Everything is written into a folder beside the target (partial.py) and renamed at the end, the manifest last.
 """
 
 from __future__ import annotations
 
-import errno
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ..models.bundle import describe_files, write_manifest
-from ..models.errors import BundleError
-from ..models.manifest import (
-    MANIFEST,
-    SCHEMA,
-    Decoder,
-    Flow,
-    Graph,
-    Manifest,
-    Subnetwork,
-    SubnetworkName,
-    Vocoder,
-    Voices,
-)
-from ..quant.int8 import to_int8
+from ..models.manifest import Graph, Manifest, Subnetwork, SubnetworkName
+from ..quant.tables import write_table
+from .calibration import Calibration, Passage
 from .checkpoint import Checkpoint
-from .config import DecoderConfig
-from .flow_tables import check_voice, flow_tables
-from .front_ends import audio_front_end, chat_template, tokenizer_json, vision_front_end
-from .origin import source_of
+from .checks import check_front_ends, check_graphs, check_space, check_target, checked_voices, parameters
+from .decoder import decoder_graph
+from .description import CODEC_EMBEDDINGS, EMBEDDINGS, FLOW_TABLES, TEMPLATE, TOKENIZER, VOICES, describe
+from .flow_tables import flow_tables
+from .front_ends import chat_template, tokenizer_json
+from .gguf import write_gguf
 from .own_values import read_own_values
-from .subnetworks import EXPORTS, Written, parameter_count
-from .vocoder import vocoder_reach
-from .voices import Voice, read_voices, voice_arrays
+from .partial import Partial, beside, fingerprint
+from .precisions import DECODERS, Choice, Precision, choose
+from .progress import Progress, Steps
+from .subnetworks import EXPORTS, DecoderName, decoder_of, write_decoder
+from .voices import voice_arrays
 
-Precision = Literal["fp32", "int8"]
-EMBEDDINGS = "embeddings.npy"
-CODEC_EMBEDDINGS = "codec_embeddings.npy"
-FLOW_TABLES = "flow_tables.npz"
-VOICES = "voices.npz"
-TOKENIZER = "tokenizer.json"
-TEMPLATE = "chat_template.jinja"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an export is: what is being done, how many steps are done, how many there are."""
-
-    step: str
-    done: int
-    total: int
-    part: float = 0.0
-    """How much of this step is done, 0 to 1."""
+Listen = Callable[[Path], dict[DecoderName, list[Passage]]]
+"""A whole bundle folder to what its decoders read in some conversations."""
 
 
 def export_bundle(
     checkpoint_folder: Path,
     bundle_folder: Path,
     on_progress: Callable[[Progress], None] = lambda _: None,
-    precision: Precision = "fp32",
+    choice: Choice | None = None,
+    listen: Listen | None = None,
 ) -> Manifest:
     """Export a checkpoint.
 
     Args:
         checkpoint_folder: a Qwen2.5-Omni checkpoint.
         bundle_folder: where the bundle goes; an older bundle there is replaced when the new one is complete.
-        precision: of the weights.
         on_progress: called before each step and on the way.
+        choice: precisions of the subnetworks; None keeps floats.
+        listen: with it, the decoders' ONNX matrices are rounded with error correction on what it returns.
 
     Raises:
-        BundleError: the checkpoint is incomplete, a graph differs from it, the target is not a bundle's place, or
-            the disk is full.
+        BundleError: the checkpoint is incomplete, a graph differs from it, a format cannot carry one, the target is
+            not a bundle's place, or the disk is full.
     """
-    checkpoint = Checkpoint(checkpoint_folder)
-    voices = _voices(checkpoint)
-    _check_target(bundle_folder)
-    _check_front_ends(checkpoint)
-    _check_space(checkpoint, bundle_folder)
-    with _beside(bundle_folder) as folder:
-        writer = _Writer(checkpoint, voices, folder, on_progress, precision)
-        manifest = writer.write()
-        write_manifest(folder, manifest)
-    return manifest
+    checkpoint, choice = Checkpoint(checkpoint_folder), choice or choose(())
+    check_target(bundle_folder)
+    check_front_ends(checkpoint)
+    check_graphs(checkpoint, choice)
+    check_space(checkpoint, choice, bundle_folder)
+    names = {name: [precision.name for precision in graphs] for name, graphs in choice.items()}
+    with beside(bundle_folder, fingerprint(checkpoint_folder, f"{names} {listen is not None}")) as folder:
+        exporter = _Exporter(checkpoint, folder, on_progress, choice, listen)
+        return exporter.run()
 
 
-class _Writer:
+class _Exporter:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        voices: dict[str, Voice],
-        folder: Path,
+        folder: Partial,
         on_progress: Callable[[Progress], None],
-        precision: Precision,
+        choice: Choice,
+        listen: Listen | None,
     ) -> None:
-        self.precision: Precision = precision
-        self.own = read_own_values(checkpoint.folder)
         self.checkpoint = checkpoint
-        self.voices = voices
-        self.folder = folder
-        self.on_progress = on_progress
-        self.steps = [*EXPORTS, "tables", "digests"]
+        self.own = read_own_values(checkpoint.folder)
+        self.voices = checked_voices(checkpoint)
+        self.partial, self.folder = folder, folder.folder
+        self.choice = choice
+        self.listen = listen
+        self.parameters = parameters(checkpoint)
+        self.progress = Steps(on_progress, self._works())
 
-    def write(self) -> Manifest:
-        subnetworks: dict[SubnetworkName, Subnetwork] = {}
-        for name, export in EXPORTS.items():
-            self.announce(name)
-            subnetworks[name] = self.record(name, export(self.checkpoint, self.folder, partial(self.announce, name)))
-        self.announce("tables")
-        self.write_tables()
-        self.announce("digests")
-        manifest = self.manifest(subnetworks)
-        self.on_progress(Progress("done", len(self.steps), len(self.steps)))
+    def _works(self) -> dict[str, float]:
+        """Names of all steps, and about how long each takes compared to the others."""
+        works = {
+            _step(name, precision): self.parameters[name]
+            for name in EXPORTS for precision in self.choice[name]
+        }  # fmt: skip
+        total = sum(works.values())
+        works["tables"] = 0.05 * total
+        if self.listen:
+            works["calibration: listening"] = 0.5 * total
+            works |= {f"calibration: {name}": 8.0 * self.parameters[name] for name in self._corrected()}
+        works["digests"] = 0.02 * total
+        return works
+
+    def run(self) -> Manifest:
+        graphs = {name: tuple(self._graph(name, each) for each in self.choice[name]) for name in EXPORTS}
+        subnetworks = {name: Subnetwork(graphs=made, parameters=self.parameters[name]) for name, made in graphs.items()}
+        self.progress.begin("tables")
+        self._write_tables()
+        if self.listen:
+            self._correct(subnetworks, self.listen)
+        self.progress.begin("digests")
+        manifest = self._manifest(subnetworks)
+        write_manifest(self.folder, manifest)
+        self.progress.end()
         return manifest
 
-    def announce(self, step: str, part: float = 0.0) -> None:
-        self.on_progress(Progress(step, self.steps.index(step), len(self.steps), part))
+    def _graph(self, name: SubnetworkName, precision: Precision) -> Graph:
+        """One graph, written now or by an export that was interrupted."""
+        step = _step(name, precision)
+        self.progress.begin(step)
+        graph = self.partial.done(step)
+        if graph is None:
+            if precision.engine == "llama":
+                assert name in DECODERS
+                files = write_gguf(self.checkpoint, name, self.folder, precision.name, self.progress.tick)  # pyright: ignore
+            else:
+                files = EXPORTS[name](self.checkpoint, self.folder, precision.scheme, self.progress.tick).files
+            graph = Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
+            self.partial.note(step, graph)
+        return graph
 
-    def record(self, name: SubnetworkName, written: Written) -> Subnetwork:
-        path = self.folder / written.graph
-        parameters = parameter_count(path)
-        if self.precision == "int8":
-            to_int8(path)
-        graph = Graph(engine="onnx", precision=self.precision, graph=written.graph, files=written.files)
-        return Subnetwork(graphs=(graph,), parameters=parameters)
-
-    def write_tables(self) -> None:
-        # Half precision keeps three decimal digits, more than eight bits do.
-        dtype = "<f4" if self.precision == "fp32" else "<f2"
-        _write_table(self.checkpoint, "thinker.model.embed_tokens.weight", self.folder / EMBEDDINGS, dtype)
-        _write_table(self.checkpoint, "talker.model.embed_tokens.weight", self.folder / CODEC_EMBEDDINGS, dtype)
+    def _write_tables(self) -> None:
+        for name, tensor, file in (
+            ("thinker", "thinker.model.embed_tokens.weight", EMBEDDINGS),
+            ("talker", "talker.model.embed_tokens.weight", CODEC_EMBEDDINGS),
+        ):
+            count, width = self.checkpoint.shape(tensor)
+            is_rounded = self.choice[name][0].name != "fp32"  # pyright: ignore[reportArgumentType]
+            rows = partial(self.checkpoint.rows, tensor)
+            write_table(self.folder / file, (count, width), rows, rounded=is_rounded)
         tables = flow_tables(self.checkpoint, self.voices, self.own.schedules, self.own.sway)
         np.savez(self.folder / FLOW_TABLES, **dict(tables))  # pyright: ignore
         np.savez(self.folder / VOICES, **voice_arrays(self.voices))  # pyright: ignore
         (self.folder / TOKENIZER).write_bytes(tokenizer_json(self.checkpoint.folder))
         (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
 
-    def manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
-        config = self.checkpoint.config
+    def _corrected(self) -> list[DecoderName]:
+        return [name for name in DECODERS if any(each.scheme for each in self.choice[name])]
+
+    def _correct(self, subnetworks: dict[SubnetworkName, Subnetwork], listen: Listen) -> None:
+        """Let the bundle as it is answer, and round its decoders anew on what they read."""
+        self.progress.begin("calibration: listening")
+        write_manifest(self.folder, self._manifest(subnetworks))
+        passages = listen(self.folder)
+        for name in self._corrected():
+            self.progress.begin(f"calibration: {name}")
+            config, names = decoder_of(self.checkpoint, name)
+            scheme = next(each.scheme for each in self.choice[name] if each.scheme)
+            matrices = decoder_graph(self.checkpoint, config, names).matrices
+            spool = self.folder / f"{name}.rounded"
+            walk = Calibration(self.checkpoint, config, names, matrices, scheme, spool)
+            packer = walk.run(passages[name], lambda part: self.progress.tick(0.9 * part))
+            # From here on the graph is no longer what its step has written.
+            step = next(_step(name, each) for each in self.choice[name] if each.scheme)
+            self.partial.forget(step)
+            write_decoder(name, self.checkpoint, self.folder, scheme, lambda _: None, packer)
+            walk.clear()
+
+    def _manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
         names = [name for subnetwork in subnetworks.values() for graph in subnetwork.graphs for name in graph.files]
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
-        source = source_of(self.checkpoint.folder, self.own.name)
-        tokens, own = config.tokens, self.own
-        default = own.default_voice if own.default_voice in self.voices else next(iter(self.voices))
-        hop = int(np.prod(config.vocoder.upsample_rates))
-        return Manifest(
-            schema=SCHEMA,
-            name=source.checkpoint.rpartition("/")[2],
-            source=source,
-            subnetworks=subnetworks,
-            files=describe_files(self.folder, names),
-            tokenizer=TOKENIZER,
-            chat_template=TEMPLATE,
-            embeddings=EMBEDDINGS,
-            codec_embeddings=CODEC_EMBEDDINGS,
-            tokens=tokens,
-            thinker=_decoder(config.thinker),
-            talker=_decoder(config.talker),
-            audio=audio_front_end(self.checkpoint.folder, config),
-            vision=vision_front_end(self.checkpoint.folder, config, own.video),
-            clock=config.clock,
-            flow=Flow(
-                mel_bins=config.flow.mel_bins,
-                codes=config.flow.num_embeds + 1,
-                repeats=config.flow.repeats,
-                block=config.flow.block,
-                solver=own.solver,
-                steps=own.steps,
-                guidance=own.guidance,
-                sway=own.sway,
-                schedules=own.schedules,
-                tables=FLOW_TABLES,
-                max_frames=config.flow.max_frames,
-            ),
-            # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
-            vocoder=Vocoder(rate=100 * hop, hop=hop, reach=vocoder_reach(config.vocoder)),
-            thinker_sampling=own.text.sampling(stop=tokens.eos),
-            talker_sampling=own.codes.sampling(
-                stop=(tokens.codec_pad, tokens.codec_end), suppress=(tokens.codec_start,)
-            ),
-            voices=Voices(file=VOICES, names=tuple(self.voices), default=default),
-            speech_prompt=own.speech_prompt,
-        )
+        files = describe_files(self.folder, names)
+        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files)
 
 
-def _decoder(config: DecoderConfig) -> Decoder:
-    return Decoder(
-        rows=config.rows,
-        hidden=config.hidden,
-        layers=config.layers,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        vocab=config.vocab,
-        mrope_section=config.mrope_section,
-        context=config.context,
-    )
-
-
-def _voices(checkpoint: Checkpoint) -> dict[str, Voice]:
-    voices = read_voices(checkpoint.folder)
-    for name, voice in voices.items():
-        wrong = check_voice(voice, checkpoint.config.flow)
-        if wrong:
-            raise BundleError(f"{checkpoint.folder}: voice {name}: {wrong}")
-    if not voices:
-        raise BundleError(f"{checkpoint.folder}: spk_dict.pt holds no voice; download it again")
-    return voices
-
-
-def _write_table(checkpoint: Checkpoint, name: str, path: Path, dtype: str) -> None:
-    """An embedding table as .npy, a slab of rows at a time.
-
-    Not through a memory map: a disk that fills up under one ends the process instead of raising an error.
-    """
-    shape = checkpoint.shape(name)
-    slab = max(1, (64 << 20) // (4 * shape[1]))
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
-        for start in range(0, shape[0], slab):
-            file.write(checkpoint.rows(name, start, start + slab).astype(dtype, copy=False).tobytes())
-
-
-def _check_target(folder: Path) -> None:
-    """An existing folder may only be replaced if it is empty or a bundle."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a file; name a folder for the bundle")
-    if any(folder.iterdir()) and not (folder / MANIFEST).exists():
-        raise BundleError(f"{folder} holds other files and is not a bundle; name another folder")
-
-
-def _check_front_ends(checkpoint: Checkpoint) -> None:
-    """What the small files lack is said now and not after the graphs of a large checkpoint are written."""
-    tokenizer_json(checkpoint.folder)
-    chat_template(checkpoint.folder)
-    audio_front_end(checkpoint.folder, checkpoint.config)
-    vision_front_end(checkpoint.folder, checkpoint.config)
-
-
-def _check_space(checkpoint: Checkpoint, bundle_folder: Path) -> None:
-    """Refuse before any work when the weights alone cannot fit."""
-    needed = sum(4 * int(np.prod(checkpoint.shape(name))) for name in checkpoint.files)
-    place = bundle_folder.absolute().parent
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise BundleError(
-            f"{place} has {free / 1e9:.1f} GB free but the bundle needs about {needed / 1e9:.1f} GB; "
-            "free some space or export to another disk"
-        )
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A folder beside the target that takes its place when the block ends well, and is removed when it does not."""
-    target = target.absolute()
-    beside = target.with_name(f".{target.name}.partial")
-    old = target.with_name(f".{target.name}.old")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        yield beside
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            target.rename(old)
-        try:
-            beside.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise BundleError(f"the disk of {target.parent} is full; free some space and export again") from error
-        raise BundleError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+def _step(name: SubnetworkName, precision: Precision) -> str:
+    return f"{name} {precision.name}"

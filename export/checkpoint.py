@@ -7,6 +7,7 @@ Tensors are found by the legacy (published) names only: transformers writes thos
 from __future__ import annotations
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -71,6 +72,16 @@ class Checkpoint:
         with self._open(self._file(name)) as handle:
             return tuple(self._slice(handle, name).get_shape())
 
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Tensor name -> how many values it holds, without reading any."""
+        sizes: dict[str, int] = {}
+        for path in sorted(set(self.files.values())):
+            with self._open(path) as handle:
+                for name in handle.keys():  # noqa: SIM118  (not a mapping)
+                    sizes[name] = math.prod(handle.get_slice(name).get_shape())
+        return sizes
+
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor as float32."""
         with self._open(self._file(name)) as handle:
@@ -96,10 +107,18 @@ class Checkpoint:
         Raises:
             BundleError: there is no such tensor.
         """
-        names = [name for name in self.files if name.startswith(prefix) and not any(part in name for part in without)]
-        if not names:
+        return {name.removeprefix(prefix): self.tensor(name) for name in self.names(prefix, without=without)}
+
+    def names(self, prefix: str, *, without: tuple[str, ...] = ()) -> list[str]:
+        """Names of all tensors that start with `prefix` and hold none of the parts in `without`.
+
+        Raises:
+            BundleError: there is no such tensor.
+        """
+        found = [name for name in self.files if name.startswith(prefix) and not any(part in name for part in without)]
+        if not found:
             raise self._lacks(f"{prefix}*")
-        return {name.removeprefix(prefix): self.tensor(name) for name in names}
+        return found
 
     def _file(self, name: str) -> Path:
         try:

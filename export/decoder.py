@@ -1,6 +1,6 @@
 """A Qwen2 decoder (thinker or talker) as a hand-built ONNX graph (EXPORT §3, DESIGN §2).
 
-One fused operator a step of the algorithm: SkipSimplifiedLayerNormalization, one matrix for q|k|v, M-RoPE over the
+One operator a step of the algorithm: SkipSimplifiedLayerNormalization, one matrix for q|k|v, M-RoPE over the
 query and key heads together, GroupQueryAttention on a cache that the caller owns (past and present are one buffer),
 one matrix for gate|up. Batch 1, unpadded: the attention operator is silently wrong on masked pasts.
 
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from .builder import CONTRIB, GraphBuilder
+from ..quant.matrices import CONTRIB, Matrix
+from .builder import GraphBuilder
 from .checkpoint import Checkpoint
 from .config import DecoderConfig
 
@@ -32,15 +33,26 @@ THINKER = DecoderNames("thinker.model.", "thinker.lm_head.weight")
 TALKER = DecoderNames("talker.model.", "talker.codec_head.weight", "talker.thinker_to_talker_proj")
 
 
-def decoder_graph(checkpoint: Checkpoint, config: DecoderConfig, names: DecoderNames) -> ir.Model:
+@dataclass(frozen=True)
+class Graph:
+    """A model whose matrices are still to be lowered (quant/matrices.py)."""
+
+    model: ir.Model
+    matrices: dict[str, Matrix]
+
+
+def decoder_graph(checkpoint: Checkpoint, config: DecoderConfig, names: DecoderNames) -> Graph:
     """Build the graph; its weights stay in the checkpoint until the model is saved.
 
     Inputs: rows [1, S, rows] f32; positions [3, 1, S] i64; last_index [1] i32 (cached + S - 1); total [] i32
     (cached + S); past_key.N, past_value.N [1, kv heads, C, head] f32.
     Outputs: hidden [1, S, hidden] f32 after the final norm; logits [1, vocab] f32 of the last row; present_key.N,
     present_value.N, to be bound to the same buffers as the past.
+    Between layers, by name: stream.N and update.N, whose sum is what layer N passes on; with the last layer's as
+    inputs, N = -1 being the rows of the first, a stretch of the graph can be run alone.
     """
-    return _Decoder(checkpoint, config, names).build()
+    decoder = _Decoder(checkpoint, config, names)
+    return Graph(decoder.build(), decoder.matrices)
 
 
 class _Decoder(GraphBuilder):
@@ -64,10 +76,13 @@ class _Decoder(GraphBuilder):
             normed, stream = self.norm(stream, update, f"{prefix}input_layernorm.weight")
             update = self.attention(normed, prefix, layer)
             normed, stream = self.norm(stream, update, f"{prefix}post_attention_layernorm.weight")
-            update = self.feed_forward(normed, prefix)
+            stream.name = f"stream.{layer}"
+            update = self.feed_forward(normed, prefix, layer)
+            for value in (stream, update):
+                self.declare(value, ir.DataType.FLOAT, [1, "S", config.hidden])
         hidden, _ = self.norm(stream, update, f"{self.names.layers}norm.weight", output="hidden")
         last = self.op("Gather", [hidden, self.constant("last", np.array(-1, np.int64))], {"axis": 1})
-        logits = self.op("MatMul", [last, self.transposed([self.names.head])], output="logits")
+        logits = self.linear(last, [self.names.head], output="logits")
         self.declare(hidden, ir.DataType.FLOAT, [1, "S", config.hidden])
         self.declare(logits, ir.DataType.FLOAT, [1, config.vocab])
         return self.model("decoder", [hidden, logits, *self.caches])
@@ -76,8 +91,9 @@ class _Decoder(GraphBuilder):
 
     def project(self, rows: ir.Value) -> ir.Value:
         name = self.names.projection
-        x = self.op("MatMul", [rows, self.transposed([f"{name}.weight"])])
-        return self.op("Add", [x, self.vector([f"{name}.bias"])])
+        projected = self.linear(rows, [f"{name}.weight"], [f"{name}.bias"], output="projected")
+        self.declare(projected, ir.DataType.FLOAT, [1, "S", self.config.hidden])
+        return projected
 
     def norm(
         self, stream: ir.Value, update: ir.Value | None, weight: str, output: str | None = None
@@ -105,8 +121,7 @@ class _Decoder(GraphBuilder):
         config = self.config
         names = [f"{prefix}self_attn.{part}_proj" for part in "qkv"]
         turned, kept = (config.heads + config.kv_heads) * config.head_dim, config.kv_heads * config.head_dim
-        x = self.op("MatMul", [x, self.transposed([f"{name}.weight" for name in names])])
-        x = self.op("Add", [x, self.vector([f"{name}.bias" for name in names])])
+        x = self.linear(x, [f"{name}.weight" for name in names], [f"{name}.bias" for name in names])
         query_key, value = self.split(x, [turned, kept])
         # Rotation treats all heads alike, so queries and keys go through it as one tensor.
         query_key = self.op(
@@ -132,16 +147,16 @@ class _Decoder(GraphBuilder):
             output.name = f"present_{kind}.{layer}"
             self.declare(output, ir.DataType.FLOAT, shape)
             self.caches.append(output)
-        return self.op("MatMul", [mixed, self.transposed([f"{prefix}self_attn.o_proj.weight"])])
+        return self.linear(mixed, [f"{prefix}self_attn.o_proj.weight"])
 
-    def feed_forward(self, x: ir.Value, prefix: str) -> ir.Value:
+    def feed_forward(self, x: ir.Value, prefix: str, layer: int) -> ir.Value:
         width = self.config.intermediate
-        both = self.op("MatMul", [x, self.transposed([f"{prefix}mlp.{part}_proj.weight" for part in ("gate", "up")])])
+        both = self.linear(x, [f"{prefix}mlp.{part}_proj.weight" for part in ("gate", "up")])
         gate, up = self.split(both, [width, width])
         # QuickGelu with alpha 1 is x·sigmoid(x): SiLU in one operator.
         gate = self.op("QuickGelu", [gate], {"alpha": 1.0}, domain=CONTRIB)
         x = self.op("Mul", [gate, up])
-        return self.op("MatMul", [x, self.transposed([f"{prefix}mlp.down_proj.weight"])])
+        return self.linear(x, [f"{prefix}mlp.down_proj.weight"], output=f"update.{layer}")
 
     def rotary_tables(self) -> tuple[ir.Value, ir.Value]:
         """cos and sin [context, head/2]: angle = position / theta^(2i/head), computed in f32 as in training."""

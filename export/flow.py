@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
 from .config import FlowConfig
+from .linear import Linear, attach, changed, sources
 
 PREFIX = "token2wav.code2wav_dit_model."
 
@@ -25,23 +26,31 @@ def flow(checkpoint: Checkpoint) -> Flow:
     interleaved, are moved to halves in the query and key weights.
     """
     config = checkpoint.config.flow
-    state = checkpoint.state(
-        PREFIX, without=("attn_norm.", "time_embed.", "spk_encoder.", "norm_out.", "rotary_embed.")
+    given = sources(
+        checkpoint, PREFIX, without=("attn_norm.", "time_embed.", "spk_encoder.", "norm_out.", "rotary_embed.")
     )
-    state["codec_embed.weight"] = state.pop("text_embed.codec_embed.weight")
-    wide = state.pop("input_embed.proj.weight")
-    del state["input_embed.proj.bias"]
+    given["codec_embed.weight"] = given.pop("text_embed.codec_embed.weight")
+    wide = given.pop("input_embed.proj.weight")
+    del given["input_embed.proj.bias"]
     code_start = config.mel_bins + config.speaker["enc_dim"]
-    state["mel_proj.weight"] = wide[:, : config.mel_bins]
-    state["code_proj.weight"] = wide[:, code_start : code_start + config.code_width]
+    given["mel_proj.weight"] = changed(wide, lambda weight: weight[:, : config.mel_bins])
+    given["code_proj.weight"] = changed(wide, lambda weight: weight[:, code_start : code_start + config.code_width])
     halves = torch.cat([torch.arange(0, config.head_dim, 2), torch.arange(1, config.head_dim, 2)])
     order = torch.cat([halves, torch.arange(config.head_dim, config.heads * config.head_dim)])
-    for name in state:
+    for name, source in given.items():
         if ".attn.to_q." in name or ".attn.to_k." in name:
-            state[name] = state[name][order]
-    module = Flow(config).eval()
-    load_weights(module, state, checkpoint)
+            given[name] = changed(source, lambda weight: weight[order.to(weight.device)])
+    with torch.device("meta"):
+        module = Flow(config).eval()
+    attach(module, given, checkpoint)
+    module.frequencies = frequencies(config)
     return module
+
+
+def frequencies(config: FlowConfig) -> Tensor:
+    """Of the rotation of head 0: [head / 2]."""
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+    return config.rope_theta**-exponents
 
 
 class Flow(nn.Module):
@@ -56,13 +65,12 @@ class Flow(nn.Module):
         super().__init__()
         self.config = config
         self.codec_embed = nn.Embedding(config.num_embeds + 1, config.code_width)
-        self.mel_proj = nn.Linear(config.mel_bins, config.hidden, bias=False)
-        self.code_proj = nn.Linear(config.code_width, config.hidden, bias=False)
+        self.mel_proj = Linear(config.mel_bins, config.hidden, bias=False)
+        self.code_proj = Linear(config.code_width, config.hidden, bias=False)
         self.transformer_blocks = nn.ModuleList(_Block(config, index) for index in range(config.layers))
-        self.proj_out = nn.Linear(config.hidden, config.mel_bins)
-        exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+        self.proj_out = Linear(config.hidden, config.mel_bins)
         self.frequencies: Tensor
-        self.register_buffer("frequencies", config.rope_theta**-exponents, persistent=False)
+        self.register_buffer("frequencies", frequencies(config), persistent=False)
 
     def forward(self, noisy: Tensor, codes: Tensor, speaker: Tensor, modulation: Tensor, frames: Tensor) -> Tensor:
         """See the class."""
@@ -99,10 +107,10 @@ class _Attention(nn.Module):
         self.heads, self.head_dim = config.heads, config.head_dim
         self.back, self.ahead = back, ahead
         inner = config.heads * config.head_dim
-        self.to_q = nn.Linear(config.hidden, inner)
-        self.to_k = nn.Linear(config.hidden, inner)
-        self.to_v = nn.Linear(config.hidden, inner)
-        self.to_out = nn.ModuleList([nn.Linear(inner, config.hidden)])
+        self.to_q = Linear(config.hidden, inner)
+        self.to_k = Linear(config.hidden, inner)
+        self.to_v = Linear(config.hidden, inner)
+        self.to_out = nn.ModuleList([Linear(inner, config.hidden)])
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
         query, key, value = (
@@ -132,7 +140,7 @@ class _FeedForward(nn.Module):
         super().__init__()
         # Indices 0 and 3 are the checkpoint's names; 1 is the GELU and 2 a dropout that inference skips.
         inner = config.hidden * config.ff_mult
-        self.ff = nn.ModuleDict({"0": nn.Linear(config.hidden, inner), "3": nn.Linear(inner, config.hidden)})
+        self.ff = nn.ModuleDict({"0": Linear(config.hidden, inner), "3": Linear(inner, config.hidden)})
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ff["3"](F.gelu(self.ff["0"](x), approximate="tanh"))

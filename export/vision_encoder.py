@@ -12,16 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
 from .config import VisionConfig
+from .linear import Linear, attach, changed, sources
 
 
 def vision_encoder(checkpoint: Checkpoint) -> VisionEncoder:
     """The encoder with a checkpoint's weights; the 3-D patch convolution becomes one matrix."""
-    module = VisionEncoder(checkpoint.config.vision).eval()
-    state = checkpoint.state("thinker.visual.")
-    state["patch_embed.weight"] = state.pop("patch_embed.proj.weight").flatten(1)
-    load_weights(module, state, checkpoint)
+    config = checkpoint.config.vision
+    with torch.device("meta"):
+        module = VisionEncoder(config).eval()
+    given = sources(checkpoint, "thinker.visual.")
+    given["patch_embed.weight"] = changed(given.pop("patch_embed.proj.weight"), lambda weight: weight.flatten(1))
+    attach(module, given, checkpoint)
+    module.frequencies = frequencies(config.hidden // config.heads)
     return module
 
 
@@ -37,15 +41,11 @@ class VisionEncoder(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        head = config.hidden // config.heads
-        self.patch_embed = nn.Linear(
-            config.channels * config.temporal_patch * config.patch**2, config.hidden, bias=False
-        )
+        self.patch_embed = Linear(config.channels * config.temporal_patch * config.patch**2, config.hidden, bias=False)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
         self.merger = _Merger(config)
-        frequencies = 1.0 / (10000.0 ** (torch.arange(0, head // 2, 2, dtype=torch.float32) / (head // 2)))
         self.frequencies: Tensor
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", frequencies(config.hidden // config.heads), persistent=False)
 
     def forward(
         self,
@@ -71,6 +71,11 @@ class VisionEncoder(nn.Module):
             else:
                 x = block(x, cos, sin, windows, bias, window_slots)
         return self.merger(x)
+
+
+def frequencies(head: int) -> Tensor:
+    """Of the rotation by rows and by columns, a quarter of the head each: [head / 4]."""
+    return 1.0 / (10000.0 ** (torch.arange(0, head // 2, 2, dtype=torch.float32) / (head // 2)))
 
 
 class _Norm(nn.Module):
@@ -101,10 +106,10 @@ class _Attention(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q = nn.Linear(config.hidden, config.hidden)
-        self.k = nn.Linear(config.hidden, config.hidden)
-        self.v = nn.Linear(config.hidden, config.hidden)
-        self.proj = nn.Linear(config.hidden, config.hidden)
+        self.q = Linear(config.hidden, config.hidden)
+        self.k = Linear(config.hidden, config.hidden)
+        self.v = Linear(config.hidden, config.hidden)
+        self.proj = Linear(config.hidden, config.hidden)
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, groups: Tensor, bias: Tensor | None, slots: Tensor
@@ -146,9 +151,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, head
 class _Mlp(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden, config.intermediate)
-        self.up_proj = nn.Linear(config.hidden, config.intermediate)
-        self.down_proj = nn.Linear(config.intermediate, config.hidden)
+        self.gate_proj = Linear(config.hidden, config.intermediate)
+        self.up_proj = Linear(config.hidden, config.intermediate)
+        self.down_proj = Linear(config.intermediate, config.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -159,7 +164,7 @@ class _Merger(nn.Module):
         super().__init__()
         self.width = config.hidden * config.merge**2
         self.ln_q = _Norm(config.hidden)
-        self.mlp = nn.Sequential(nn.Linear(self.width, self.width), nn.GELU(), nn.Linear(self.width, config.out))
+        self.mlp = nn.Sequential(Linear(self.width, self.width), nn.GELU(), Linear(self.width, config.out))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mlp(self.ln_q(x).reshape(-1, self.width))

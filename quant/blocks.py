@@ -1,7 +1,7 @@
 """Matrices in blocks of four or eight bits, as ONNX Runtime's MatMulNBits reads them.
 
-A matrix [K, N] (inputs, outputs) is stored by output: each run of `block` inputs shares a scale and, when asymmetric, a
-zero point. Weight = (stored - zero) · scale.
+A matrix is stored by output, [N, K] as checkpoints have it: each run of `block` inputs shares a scale and, when
+asymmetric, a zero point. Weight = (stored - zero) · scale.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A rounded matrix of `inputs` by `outputs`."""
+    """A rounded matrix of `outputs` rows of `inputs` weights."""
 
     scheme: Scheme
     inputs: int
@@ -62,7 +62,7 @@ class Blocks:
         return len(self.scales)
 
     def matrix(self) -> NDArray[np.float32]:
-        """The weights that are left: [K, N]."""
+        """The weights that are left: [N, K]."""
         scheme = self.scheme
         stored = _unpack(self.values, scheme.bits).astype(np.float32)
         if self.zeros is None:
@@ -70,26 +70,41 @@ class Blocks:
         else:
             zeros = _unpack(self.zeros, scheme.bits)[:, : self.scales.shape[1]].astype(np.float32)
         weights = (stored - zeros[:, :, None]) * self.scales[:, :, None]
-        return np.ascontiguousarray(weights.reshape(self.outputs, -1)[:, : self.inputs].T)
+        return weights.reshape(self.outputs, -1)[:, : self.inputs]
 
 
 def pack(matrix: NDArray[np.float32], scheme: Scheme) -> Blocks:
     """Round a matrix to the nearest stored values.
 
     Args:
-        matrix: [K, N]; K is padded with zeros to whole blocks.
+        matrix: [N, K]; K is padded with zeros to whole blocks.
         scheme: bits, block and symmetry.
     """
-    inputs, outputs = matrix.shape
-    padded = np.pad(matrix.T, ((0, 0), (0, -inputs % scheme.block))).reshape(outputs, -1, scheme.block)
-    if scheme.symmetric:
-        scales = _symmetric_scales(padded, scheme)
-        zeros = np.full(scales.shape, scheme.middle, np.float32)
-    else:
-        low, high = np.minimum(padded.min(2), 0), np.maximum(padded.max(2), 0)
-        scales = np.maximum(high - low, 1e-12) / scheme.top
-        zeros = np.clip(np.rint(-low / scales), 0, scheme.top)
+    outputs, inputs = matrix.shape
+    padded = np.pad(matrix, ((0, 0), (0, -inputs % scheme.block))).reshape(outputs, -1, scheme.block)
+    scales, zeros = grid(padded, scheme)
     stored = np.clip(np.rint(padded / scales[:, :, None]) + zeros[:, :, None], 0, scheme.top).astype(np.uint8)
+    return assemble(stored, scales, zeros, scheme, inputs)
+
+
+def grid(blocks: NDArray[np.float32], scheme: Scheme) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scales and zero points of blocks [..., block], so that the farthest weight is still within reach: [...] each."""
+    if scheme.symmetric:
+        scales = _symmetric_scales(blocks, scheme)
+        return scales, np.full(scales.shape, scheme.middle, np.float32)
+    low, high = np.minimum(blocks.min(-1), 0), np.maximum(blocks.max(-1), 0)
+    scales = (np.maximum(high - low, 1e-12) / scheme.top).astype(np.float32)
+    return scales, np.clip(np.rint(-low / scales), 0, scheme.top).astype(np.float32)
+
+
+def assemble(
+    stored: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    zeros: NDArray[np.float32],
+    scheme: Scheme,
+    inputs: int,
+) -> Blocks:
+    """Rounded values [N, blocks, block], scales and zero points [N, blocks] as the kernel wants them packed."""
     kept = None if scheme.symmetric else _pack_row(zeros.astype(np.uint8), scheme.bits)
     return Blocks(scheme, inputs, _pack_row(stored, scheme.bits), scales.astype(np.float32), kept)
 
@@ -97,8 +112,8 @@ def pack(matrix: NDArray[np.float32], scheme: Scheme) -> Blocks:
 def _symmetric_scales(padded: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float32]:
     """Four bits reach from -8 to 7, so the value of largest size takes the -8 whatever its sign (as Q4_0 has it)."""
     if scheme.bits == 8:
-        return np.maximum(np.abs(padded).max(2), 1e-12) / (scheme.middle - 1)
-    extreme = np.take_along_axis(padded, np.abs(padded).argmax(2)[:, :, None], 2)[:, :, 0]
+        return np.maximum(np.abs(padded).max(-1), 1e-12) / (scheme.middle - 1)
+    extreme = np.take_along_axis(padded, np.abs(padded).argmax(-1)[..., None], -1)[..., 0]
     return np.asarray(np.where(np.abs(extreme) < 1e-12, 1e-12, extreme) / -scheme.middle, np.float32)
 
 

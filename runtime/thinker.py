@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +17,27 @@ class Embeddings:
     """An embedding table, read row by row from the mapped file.
 
     Args:
-        path: .npy of [vocab, width] f32.
+        path: .npy of [vocab, width] floats, or of [vocab] records: `steps`, int8 [width], and `scales`, float16, one
+            for each block of them; value = step · scale.
     """
 
     def __init__(self, path: Path) -> None:
-        self._table: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        self._table: NDArray[Any] = np.load(path, mmap_mode="r")
+        self._is_rounded = self._table.dtype.names is not None
+        self._width = self._table.dtype["steps"].shape[0] if self._is_rounded else self._table.shape[1]
 
     @property
     def width(self) -> int:
         """Of a row."""
-        return self._table.shape[1]
+        return self._width
 
     def rows(self, ids: NDArray[np.int64] | list[int]) -> NDArray[np.float32]:
         """[n] -> [n, width]."""
-        return np.asarray(self._table[np.asarray(ids, np.int64)], np.float32)
+        records = self._table[np.asarray(ids, np.int64)]
+        if not self._is_rounded:
+            return np.asarray(records, np.float32)
+        scales = records["scales"].astype(np.float32)[:, :, None]
+        return (records["steps"].reshape(*scales.shape[:2], -1) * scales).reshape(len(records), -1)
 
 
 class Context:

@@ -59,7 +59,7 @@ def test_torch_and_its_like_belong_to_export():
         for path in files(folder)
         if TRAINING not in path.as_posix()
         for name in imports(path)
-        if name.split(".")[0] in EXPORT_ONLY - ({"onnx"} if folder == "quant" else set())
+        if name.split(".")[0] in EXPORT_ONLY - ({"onnx", "onnx_ir"} if folder == "quant" else set())
     ]
     assert not wrong
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 
 from optimum.commands.base import BaseOptimumCLICommand, CommandInfo
@@ -29,17 +30,14 @@ class OmniEdgeExportCommand(BaseOptimumCLICommand):
 
     def run(self) -> None:
         """Export, with a line on stderr before each step."""
-        from omni_edge.export.bundle import Progress, export_bundle
+        from omni_edge.export.bundle import export_bundle
+        from omni_edge.export.progress import by_step
         from omni_edge.models.errors import OmniError
-
-        def announce(progress: Progress) -> None:
-            if progress.part == 0 and progress.done < progress.total:
-                print(f"[{progress.done + 1}/{progress.total}] {progress.step}", file=sys.stderr)
 
         arguments = self.args
         assert arguments is not None
         try:
-            export_bundle(arguments.checkpoint, arguments.bundle, announce)
+            export_bundle(arguments.checkpoint, arguments.bundle, by_step(partial(print, file=sys.stderr)))
         except OmniError as error:
             sys.exit(f"omni-edge: {error}")
         print(arguments.bundle)

@@ -10,12 +10,17 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from omni_edge.export import bundle as exporting
-from omni_edge.export.bundle import Progress, export_bundle
+from omni_edge.export import checks
+from omni_edge.export.bundle import export_bundle
+from omni_edge.export.precisions import choose
+from omni_edge.export.progress import Progress
 from omni_edge.models.bundle import open_bundle, verify
 from omni_edge.models.errors import BundleError
+from omni_edge.quant.tables import write_table
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).parents[2]
@@ -32,7 +37,9 @@ def target(tmp_path, tiny) -> Path:
 
 
 def untouched(target: Path, before: dict[str, bytes]) -> bool:
-    return contents(target) == before and list(target.parent.iterdir()) == [target]
+    """Whether the older bundle is as it was; beside it may lie what the next export goes on from."""
+    beside = {path.name for path in target.parent.iterdir()} - {target.name}
+    return contents(target) == before and beside <= {f".{target.name}.partial"}
 
 
 @pytest.mark.slow
@@ -57,10 +64,13 @@ def test_graphs_say_nothing_of_the_machine(shape, tiny):
 def test_progress_names_every_step_once(cheap, checkpoint, tmp_path):
     told: list[Progress] = []
     export_bundle(checkpoint, tmp_path / "bundle", told.append)
-    steps = [*cheap, "tables", "digests", "done"]
+    steps = [*(f"{name} fp32" for name in cheap), "tables", "digests", "done"]
     assert list(dict.fromkeys(each.step for each in told)) == steps
-    assert [each.done for each in told if not each.part] == list(range(len(steps)))
-    assert {each.total for each in told} == {len(steps) - 1}
+    assert [each.number for each in told if not each.part] == list(range(1, len(steps) + 1))
+    assert {each.steps for each in told} == {len(steps) - 1}
+    shares = [each.share for each in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -114,6 +124,62 @@ def test_what_was_left_of_a_killed_export_is_no_harm(cheap, checkpoint, target):
     assert list(target.parent.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_export_that_was_stopped_goes_on(stopped, cheap, checkpoint, tmp_path):
+    calls: list[str] = []
+    made = dict(cheap)
+
+    def counted(name: str):
+        def export(*arguments):
+            calls.append(name)
+            if name == "flow" and len(calls) < 6:
+                raise stopped
+            return made[name](*arguments)
+
+        return export
+
+    cheap |= {name: counted(name) for name in made}
+    place = tmp_path / "bundle"
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        export_bundle(checkpoint, place)
+    assert not place.exists()
+    export_bundle(checkpoint, place)
+    assert calls == [*list(made)[:5], "flow", "vocoder"]
+    verify(open_bundle(place))
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", "checkpoint"}
+
+
+@pytest.mark.parametrize("change", ["precision", "checkpoint", "journal", "file"])
+def test_what_was_left_is_used_for_the_same_export_alone(change, cheap, checkpoint, tmp_path):
+    calls: list[str] = []
+    made = dict(cheap)
+    interrupted = [True]
+
+    def counted(name: str):
+        def export(*arguments):
+            calls.append(name)
+            if name == "vocoder" and interrupted.pop():
+                raise KeyboardInterrupt
+            return made[name](*arguments)
+
+        return export
+
+    cheap |= {name: counted(name) for name in made}
+    place, left = tmp_path / "bundle", tmp_path / ".bundle.partial"
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(checkpoint, place)
+    interrupted[:] = [False]
+    calls.clear()
+    if change == "checkpoint":
+        (checkpoint / "generation_config.json").write_text("{}")
+    elif change == "journal":
+        (left / "journal.json").write_text('{"of"')
+    elif change == "file":
+        (left / "thinker.onnx.data").unlink()
+    export_bundle(checkpoint, place, choice=choose(["int8"] if change == "precision" else []))
+    assert calls == (["thinker", "vocoder"] if change == "file" else list(made))
+
+
 @pytest.mark.parametrize("kind", ["file", "other folder"])
 def test_places_that_are_not_for_a_bundle(kind, cheap, checkpoint, tmp_path):
     place = tmp_path / "place"
@@ -141,7 +207,7 @@ def test_a_small_file_that_is_missing_is_told_before_any_work(name, cheap, check
 
 def test_a_disk_too_small_is_told_before_any_work(cheap, checkpoint, target, monkeypatch):
     before = contents(target)
-    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(BundleError, match=r"0\.0 GB free but the bundle needs"):
         export_bundle(checkpoint, target)
     assert untouched(target, before)
@@ -155,20 +221,18 @@ def test_a_disk_that_really_fills_up(cheap, checkpoint, tmp_path):
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a small disk")
     try:
-        with pytest.raises(BundleError, match=f"the disk of {disk} is full"):
+        with pytest.raises(BundleError, match=f"the disk of {disk} is full.* run the same command again"):
             export_bundle(checkpoint, disk / "bundle")
-        assert not any(disk.iterdir())
+        assert [path.name for path in disk.iterdir()] == [".bundle.partial"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_fills_up_under_a_table(checkpoint, tmp_path):
+def test_a_disk_that_fills_up_under_a_table(tmp_path):
     (tmp_path / "table.npy").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        exporting._write_table(
-            exporting.Checkpoint(checkpoint), "thinker.model.embed_tokens.weight", tmp_path / "table.npy", "<f4"
-        )
+        write_table(tmp_path / "table.npy", (9, 64), lambda start, stop: np.ones((9, 64), np.float32), rounded=True)
 
 
 def test_the_manifest_names_its_source(tiny):
@@ -182,7 +246,7 @@ def test_an_int8_bundle_answers_and_is_smaller(tiny, tmp_path):
     from omni_edge.runtime.loading import load
     from omni_edge.runtime.options import Options
 
-    manifest = export_bundle(tiny.checkpoint("like-3b"), tmp_path / "bundle", precision="int8")
+    manifest = export_bundle(tiny.checkpoint("like-3b"), tmp_path / "bundle", choice=choose(["int8"]))
     assert {part.graphs[0].precision for part in manifest.subnetworks.values()} == {"int8"}
     whole = sum(entry.bytes for entry in open_bundle(tiny.bundle("like-3b")).manifest.files)
     assert sum(entry.bytes for entry in manifest.files) < 0.7 * whole

@@ -19,7 +19,7 @@ def test_the_kernel_reads_the_blocks_as_we_do(scheme, tmp_path):
     from onnx import TensorProto, helper, numpy_helper
 
     inputs, outputs = 200, 24  # no whole number of blocks
-    blocks, x = pack(normal(inputs, outputs), scheme), normal(3, inputs, seed=1)
+    blocks, x = pack(normal(outputs, inputs), scheme), normal(3, inputs, seed=1)
     weights = [numpy_helper.from_array(blocks.values, "w"), numpy_helper.from_array(blocks.scales, "s")]
     names = ["x", "w", "s"]
     if blocks.zeros is not None:
@@ -36,14 +36,14 @@ def test_the_kernel_reads_the_blocks_as_we_do(scheme, tmp_path):
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "g.onnx")
     y = ort.InferenceSession(tmp_path / "g.onnx").run(None, {"x": x})[0]
-    np.testing.assert_allclose(y, x @ blocks.matrix(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(y, x @ blocks.matrix().T, rtol=1e-4, atol=1e-3)
 
 
 @given(st.integers(1, 70), st.integers(1, 9), st.sampled_from(SCHEMES), st.integers(0, 99))
 def test_no_weight_moves_by_more_than_a_step(inputs, outputs, scheme, seed):
-    matrix = normal(inputs, outputs, seed=seed)
+    matrix = normal(outputs, inputs, seed=seed)
     blocks = pack(matrix, scheme)
-    step = np.repeat(np.abs(blocks.scales), scheme.block, axis=1)[:, :inputs].T
+    step = np.repeat(np.abs(blocks.scales), scheme.block, axis=1)[:, :inputs]
     # Half a step from rounding; symmetric four bits also cut what lies a step beyond +7.
     most = 1.0 if scheme.symmetric and scheme.bits == 4 else 0.51
     assert (np.abs(blocks.matrix() - matrix) <= most * step + 1e-6).all()
@@ -51,13 +51,13 @@ def test_no_weight_moves_by_more_than_a_step(inputs, outputs, scheme, seed):
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_zeros_stay_zeros_and_constants_survive(scheme):
-    assert not pack(np.zeros((64, 4), np.float32), scheme).matrix().any()
-    constant = pack(np.full((64, 4), -0.37, np.float32), scheme).matrix()
+    assert not pack(np.zeros((4, 64), np.float32), scheme).matrix().any()
+    constant = pack(np.full((4, 64), -0.37, np.float32), scheme).matrix()
     np.testing.assert_allclose(constant, -0.37, rtol=0.01)
 
 
 def test_more_bits_smaller_blocks_and_zero_points_are_nearer():
-    matrix = np.abs(normal(512, 32))  # one-sided, where zero points pay
+    matrix = np.abs(normal(32, 512))  # one-sided, where zero points pay
 
     def error(scheme):
         return np.square(pack(matrix, scheme).matrix() - matrix).mean()

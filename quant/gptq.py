@@ -1,0 +1,85 @@
+"""Rounding that corrects itself: GPTQ (Frantar et al. 2023, https://arxiv.org/abs/2210.17323, algorithm 1).
+
+Weights are rounded input by input; what rounding one of them changes of the outputs, over the inputs seen in
+calibration, is made good by the weights not rounded yet. With X the inputs, H = X'X says how they go together; with U
+the upper Cholesky factor of H's inverse, an error e at input j is spread over the later inputs as -e · U[j, later] /
+U[j, j].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Blocks, Scheme, assemble, grid
+from .matrices import Matrix
+
+DAMPING = 0.01
+"""Of the mean of H's diagonal, added to it."""
+SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
+"""Parts of a block's reach that are tried: a finer grid may be worth cutting its farthest weight."""
+F32 = NDArray[np.float32]
+
+
+class Corrector:
+    """Rounds the matrices that are multiplied with the same inputs.
+
+    Args:
+        products: H [K, K], the sum of the inputs' outer products.
+        scheme: of the blocks.
+    """
+
+    def __init__(self, products: F32, scheme: Scheme) -> None:
+        inputs = len(products)
+        self._scheme = scheme
+        self._padding = -inputs % scheme.block
+        products = products.copy()
+        diagonal = np.diagonal(products).copy()
+        # Inputs that were never anything but zero tell nothing; one of its own keeps H invertible.
+        diagonal[diagonal == 0] = max(float(diagonal.mean()), 1e-6)
+        np.fill_diagonal(products, diagonal + DAMPING * diagonal.mean())
+        self._importance = np.pad(diagonal, (0, self._padding)).astype(np.float32)
+        self._spread = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(products)).T, dtype=np.float32)
+
+    def pack(self, matrix: Matrix) -> Blocks:
+        """Round a matrix [N, K], a slab of outputs at a time: outputs know nothing of each other."""
+        parts = [self._slab(matrix.rows(start, stop)) for start, stop in matrix.slabs()]
+        values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
+        zeros = [part.zeros for part in parts if part.zeros is not None]
+        return Blocks(self._scheme, matrix.inputs, values, scales, np.concatenate(zeros) if zeros else None)
+
+    def _slab(self, rows: F32) -> Blocks:
+        scheme, spread = self._scheme, self._spread
+        outputs, inputs = rows.shape
+        left = rows.copy()
+        stored, scales, zeros = [], [], []
+        for start in range(0, inputs, scheme.block):
+            stop = min(start + scheme.block, inputs)
+            width = stop - start
+            block = np.pad(left[:, start:stop], ((0, 0), (0, scheme.block - width)))
+            scale, zero = self._grid(block, self._importance[start : start + scheme.block])
+            steps = np.full((outputs, scheme.block), zero[:, None], np.float32)
+            errors = np.empty((outputs, width), np.float32)
+            for place in range(width):
+                column = block[:, place]
+                steps[:, place] = np.clip(np.rint(column / scale) + zero, 0, scheme.top)
+                back = (steps[:, place] - zero) * scale
+                at = start + place
+                errors[:, place] = (column - back) / spread[at, at]
+                block[:, place + 1 : width] -= np.outer(errors[:, place], spread[at, at + 1 : stop])
+            left[:, stop:] -= errors @ spread[start:stop, stop:]
+            stored.append(np.rint(steps).astype(np.uint8))
+            scales.append(scale)
+            zeros.append(zero)
+        return assemble(np.stack(stored, 1), np.stack(scales, 1), np.stack(zeros, 1), scheme, inputs)
+
+    def _grid(self, block: F32, importance: F32) -> tuple[F32, F32]:
+        """The best of the shrunken grids for weights [N, block], by the error weighted with the inputs' power."""
+        widest, zero = grid(block, self._scheme)
+        best, least = widest, np.full(len(block), np.inf, np.float32)
+        for shrink in SHRINKS:
+            scale = widest * np.float32(shrink)
+            steps = np.clip(np.rint(block / scale[:, None]) + zero[:, None], 0, self._scheme.top)
+            error = (np.square(block - (steps - zero[:, None]) * scale[:, None]) * importance).sum(1)
+            best, least = np.where(error < least, scale, best), np.minimum(error, least)
+        return best.astype(np.float32), zero

@@ -1,0 +1,159 @@
+"""Matrices of a graph that are read when the graph is written, in floats or in blocks.
+
+Exporters write every matrix product as one node, omni_edge::Linear(x, weight, bias), with the weight as the checkpoint
+has it, [outputs, inputs]. `lower` turns those nodes into operators that ONNX Runtime has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .blocks import Blocks, Scheme, pack
+
+DOMAIN, OPERATOR = "omni_edge", "Linear"
+CONTRIB = "com.microsoft"
+SLAB_BYTES = 64 << 20
+"""Of floats that are read at once."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where a matrix comes from."""
+
+    outputs: int
+    inputs: int
+    rows: Callable[[int, int], NDArray[np.float32]]
+    """Rows start..stop, each an output's weights."""
+
+    def slabs(self) -> list[tuple[int, int]]:
+        """Starts and stops of slabs of rows that together are the matrix."""
+        step = max(1, SLAB_BYTES // (4 * self.inputs))
+        return [(start, min(start + step, self.outputs)) for start in range(0, self.outputs, step)]
+
+
+Packer = Callable[[str, Matrix], Blocks]
+"""A matrix, by name, to blocks."""
+
+
+def nearest(scheme: Scheme) -> Packer:
+    """Round each weight to the nearest, a slab at a time."""
+
+    def packed(_: str, matrix: Matrix) -> Blocks:
+        parts = [pack(matrix.rows(start, stop), scheme) for start, stop in matrix.slabs()]
+        values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
+        zeros = [part.zeros for part in parts if part.zeros is not None]
+        return Blocks(scheme, matrix.inputs, values, scales, np.concatenate(zeros) if zeros else None)
+
+    return packed
+
+
+def lower(model: ir.Model, matrices: Mapping[str, Matrix], scheme: Scheme | None, packer: Packer | None = None) -> None:
+    """Replace all Linear nodes, in place.
+
+    Args:
+        model: whose Linear nodes take their weights from initialisers.
+        matrices: by the name of the initialiser.
+        scheme: of the blocks; None keeps floats.
+        packer: makes the blocks; None rounds to the nearest.
+
+    Raises:
+        ValueError: a matrix was given that the graph does not use, or is used without having been given.
+    """
+    graph = model.graph
+    nodes = [node for node in graph if node.domain == DOMAIN and node.op_type == OPERATOR]
+    used = {node.inputs[1].name for node in nodes if node.inputs[1] is not None}
+    if used != set(matrices):
+        raise ValueError(f"matrices {sorted(map(str, used ^ set(matrices)))[:3]} are either not used or not known")
+    for node in nodes:
+        x, weight = node.inputs[0], node.inputs[1]
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        assert x is not None
+        assert weight is not None
+        assert weight.name is not None
+        matrix = matrices[weight.name]
+        if scheme is None:
+            new, values = _floats(x, weight.name, matrix, bias)
+        else:
+            new, values = _blocks(x, weight.name, matrix, scheme, packer or nearest(scheme), bias)
+        graph.insert_before(node, new)
+        output = new[-1].outputs[0]
+        node.outputs[0].replace_all_uses_with(output, replace_graph_outputs=True)
+        output.name, output.shape, output.type = node.outputs[0].name, node.outputs[0].shape, node.outputs[0].type
+        graph.remove(node, safe=True)
+        for value in values:
+            graph.initializers.add(value)
+        if not weight.uses():
+            del graph.initializers[weight.name]
+    graph.opset_imports.pop(DOMAIN, None)
+    graph.opset_imports[CONTRIB] = 1
+
+
+def _floats(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tuple[list[ir.Node], list[ir.Value]]:
+    """MatMul takes [inputs, outputs]."""
+
+    def read() -> ir.Tensor:
+        whole = np.empty((matrix.inputs, matrix.outputs), np.float32)
+        for start, stop in matrix.slabs():
+            whole[:, start:stop] = matrix.rows(start, stop).T
+        return ir.tensor(whole, name=name)
+
+    weight = lazy_value(f"{name}.T", ir.DataType.FLOAT, [matrix.inputs, matrix.outputs], read)
+    nodes = [ir.node("MatMul", [x, weight])]
+    if bias is not None:
+        nodes[0].outputs[0].name = f"{name}.product"
+        nodes.append(ir.node("Add", [nodes[0].outputs[0], bias]))
+    return nodes, [weight]
+
+
+def _blocks(
+    x: ir.Value, name: str, matrix: Matrix, scheme: Scheme, packer: Packer, bias: ir.Value | None
+) -> tuple[list[ir.Node], list[ir.Value]]:
+    """MatMulNBits. At accuracy level 4 its kernel rounds activations to eight bits too, so that bytes meet bytes."""
+    values = LazyBlocks(name, matrix, scheme, packer).values
+    feeds: list[ir.Value | None] = [x, *values]
+    if bias is not None:
+        feeds += [None] * (5 - len(feeds)) + [bias]
+    attributes = {
+        "K": matrix.inputs, "N": matrix.outputs, "bits": scheme.bits, "block_size": scheme.block, "accuracy_level": 4,
+    }  # fmt: skip
+    return [ir.node("MatMulNBits", feeds, attributes, domain=CONTRIB)], values
+
+
+class LazyBlocks:
+    """A matrix's values, scales and zero points as graph values, rounded once when the first of them is written."""
+
+    def __init__(self, name: str, matrix: Matrix, scheme: Scheme, packer: Packer) -> None:
+        self._made: Blocks | None = None
+        self._left = 0
+        self._make = lambda: packer(name, matrix)
+        count = -(-matrix.inputs // scheme.block)
+        shapes = {"values": [matrix.outputs, count, scheme.block * scheme.bits // 8], "scales": [matrix.outputs, count]}
+        if not scheme.symmetric:
+            shapes["zeros"] = [matrix.outputs, -(-count * scheme.bits // 8)]
+        self.values = [self._value(name, kind, shape) for kind, shape in shapes.items()]
+
+    def _value(self, name: str, kind: str, shape: list[int]) -> ir.Value:
+        dtype = ir.DataType.FLOAT if kind == "scales" else ir.DataType.UINT8
+        full = f"{name}.{kind}"
+        return lazy_value(full, dtype, shape, lambda: ir.tensor(self._take(kind), name=full))
+
+    def _take(self, kind: str) -> NDArray[np.generic]:
+        """One part; when all have been taken, none is kept."""
+        if self._made is None:
+            self._made, self._left = self._make(), len(self.values)
+        part = getattr(self._made, kind)
+        self._left -= 1
+        if not self._left:
+            self._made = None
+        return part
+
+
+def lazy_value(name: str, dtype: ir.DataType, shape: list[int], read: Callable[[], ir.Tensor]) -> ir.Value:
+    """An initialiser that is made when the file is written."""
+    tensor = ir.LazyTensor(read, dtype=dtype, shape=ir.Shape(shape), name=name)
+    return ir.Value(name=name, const_value=tensor, type=ir.TensorType(dtype), shape=ir.Shape(shape))

@@ -1,0 +1,57 @@
+"""What `--precision` says."""
+
+import pytest
+
+from omni_edge.export.gguf import GGUF_KINDS
+from omni_edge.export.precisions import BY_NAME, choose
+from omni_edge.models.errors import RequestError
+from omni_edge.models.manifest import SUBNETWORKS
+
+pytestmark = pytest.mark.torch
+
+
+def names(*wishes):
+    return {name: [each.name for each in graphs] for name, graphs in choose(wishes).items()}
+
+
+def test_nothing_said_keeps_floats():
+    assert names() == {name: ["fp32"] for name in SUBNETWORKS}
+
+
+def test_the_later_wins_for_the_same_engine():
+    chosen = names("int8", "talker=int4-128", "talker=int4", "flow=fp32")
+    assert chosen["talker"] == ["int4"]
+    assert chosen["flow"] == ["fp32"]
+    assert chosen["thinker"] == ["int8"]
+
+
+def test_two_engines_side_by_side_in_the_order_said():
+    assert names("int4", "thinker=q4_0")["thinker"] == ["int4", "q4_0"]
+    assert names("q4_0", "thinker=int4")["thinker"] == ["q4_0", "int4"]
+
+
+def test_a_kind_of_llama_cpp_for_all_leaves_the_others_to_int8():
+    chosen = names("q4_k_m")
+    assert chosen["thinker"] == chosen["talker"] == ["q4_k_m"]
+    assert {chosen[name][0] for name in SUBNETWORKS if name not in ("thinker", "talker")} == {"int8"}
+    assert names("int4", "q4_k_m")["flow"] == ["int4"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ("int5", "'int5' is no precision; use one of fp32, int8"),
+        ("", "is no precision"),
+        ("brain=int4", "'brain' is no subnetwork; use one of audio_encoder"),
+        ("flow=q4_0", "flow has no graph of kind q4_0"),
+        ("talker=", "is no precision"),
+    ],
+)
+def test_what_cannot_be(wish, said):
+    with pytest.raises(RequestError, match=said) as caught:
+        choose([wish])
+    assert "\n" not in str(caught.value)
+
+
+def test_every_kind_has_one_name():
+    assert len(BY_NAME) == len(set(BY_NAME)) > len(GGUF_KINDS)

@@ -1,0 +1,55 @@
+"""Error-corrected rounding keeps what comes out nearer than rounding to the nearest does."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("onnx_ir")
+
+from omni_edge.quant.blocks import Scheme, pack
+from omni_edge.quant.gptq import Corrector
+from omni_edge.quant.matrices import Matrix
+
+SCHEMES = [Scheme(4, 32), Scheme(4, 32, symmetric=False), Scheme(8, 16)]
+
+
+def inputs(rng, rows, mixing):
+    """Correlated, as activations are."""
+    noise = 0.1 * rng.standard_normal((rows, mixing.shape[1]))
+    return (rng.standard_normal((rows, len(mixing))) @ mixing + noise).astype(np.float32)
+
+
+def both(width, outputs, scheme, seed):
+    """Errors of the outputs on inputs not seen before: corrected, and to the nearest."""
+    rng = np.random.default_rng(seed)
+    weight, mixing = rng.standard_normal((outputs, width)).astype(np.float32), rng.standard_normal((width // 3, width))
+    x, fresh = inputs(rng, 1000, mixing), inputs(rng, 400, mixing)
+    corrected = Corrector(x.T @ x, scheme).pack(Matrix(outputs, width, lambda start, stop: weight[start:stop]))
+
+    def error(blocks):
+        return np.square(fresh @ (blocks.matrix() - weight).T).mean()
+
+    return error(corrected), error(pack(weight, scheme)), corrected
+
+
+@settings(max_examples=10)
+@given(st.integers(33, 150), st.sampled_from(SCHEMES), st.integers(0, 99))
+def test_outputs_are_nearer(width, scheme, seed):
+    corrected, nearest, blocks = both(width, 24, scheme, seed)
+    assert corrected < 0.7 * nearest
+    assert blocks.matrix().shape == (24, width)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_inputs_that_are_never_there_do_no_harm(scheme):
+    rng = np.random.default_rng(0)
+    weight, x = rng.standard_normal((8, 64)).astype(np.float32), inputs(rng, 200, rng.standard_normal((20, 64)))
+    x[:, 10:20] = 0
+    blocks = Corrector(x.T @ x, scheme).pack(Matrix(8, 64, lambda start, stop: weight[start:stop]))
+    assert np.isfinite(blocks.matrix()).all()
+    nothing = np.zeros((64, 64), np.float32)
+    blocks = Corrector(nothing, scheme).pack(Matrix(8, 64, lambda start, stop: weight[start:stop]))
+    # Without anything to go by, weights move about as far as rounding moves them.
+    step = np.repeat(np.abs(blocks.scales), scheme.block, axis=1)
+    assert (np.abs(blocks.matrix() - weight) <= 2.5 * step).all()
