@@ -119,7 +119,7 @@ class _Exporter:
                 assert name in DECODERS
                 files = write_gguf(self.checkpoint, name, self.folder, precision.name, self.progress.tick)  # pyright: ignore
             else:
-                files = EXPORTS[name](self.checkpoint, self.folder, precision.scheme, self.progress.tick).files
+                files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, self.progress.tick).files
             graph = Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
             self.partial.note(step, graph)
         return graph
@@ -140,7 +140,7 @@ class _Exporter:
         (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
 
     def _corrected(self) -> list[DecoderName]:
-        return [name for name in DECODERS if any(each.scheme for each in self.choice[name])]
+        return [name for name in DECODERS if any(each.rounding for each in self.choice[name])]
 
     def _correct(self, subnetworks: dict[SubnetworkName, Subnetwork], listen: Listen) -> None:
         """Let the bundle as it is answer, and round its decoders anew on what they read."""
@@ -150,15 +150,15 @@ class _Exporter:
         for name in self._corrected():
             self.progress.begin(f"calibration: {name}")
             config, names = decoder_of(self.checkpoint, name)
-            scheme = next(each.scheme for each in self.choice[name] if each.scheme)
+            rounding = next(each.rounding for each in self.choice[name] if each.rounding)
             matrices = decoder_graph(self.checkpoint, config, names).matrices
             spool = self.folder / f"{name}.rounded"
-            walk = Calibration(self.checkpoint, config, names, matrices, scheme, spool)
+            walk = Calibration(self.checkpoint, config, names, matrices, rounding, spool)
             packer = walk.run(passages[name], lambda part: self.progress.tick(0.9 * part))
             # From here on the graph is no longer what its step has written.
-            step = next(_step(name, each) for each in self.choice[name] if each.scheme)
+            step = next(_step(name, each) for each in self.choice[name] if each.rounding)
             self.partial.forget(step)
-            write_decoder(name, self.checkpoint, self.folder, scheme, lambda _: None, packer)
+            write_decoder(name, self.checkpoint, self.folder, rounding, lambda _: None, packer)
             walk.clear()
 
     def _manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:

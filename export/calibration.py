@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..quant.blocks import Blocks, Scheme
+from ..quant.blocks import Blocks
 from ..quant.gptq import Corrector
-from ..quant.matrices import Matrix, Packer
+from ..quant.matrices import Matrix, Packer, Rounding
 from .checkpoint import Checkpoint
 from .config import DecoderConfig
 from .decoder import DecoderNames
@@ -40,7 +40,7 @@ class Calibration:
         config: shape.
         names: where the weights lie.
         matrices: of the graph, merged ones by their merged names.
-        scheme: of the blocks.
+        rounding: of the matrices.
         folder: where rounded matrices wait for the graph to be written; those of an interrupted walk are used again.
     """
 
@@ -50,11 +50,11 @@ class Calibration:
         config: DecoderConfig,
         names: DecoderNames,
         matrices: dict[str, Matrix],
-        scheme: Scheme,
+        rounding: Rounding,
         folder: Path,
     ) -> None:
         self._config = config
-        self._scheme = scheme
+        self._rounding = rounding
         self._folder = folder
         self._checkpoint = checkpoint
         self._names = names
@@ -109,7 +109,7 @@ class Calibration:
         for first, products in self._products.items():
             name = self._firsts[first]
             if not self._path(name).exists():
-                self._save(name, Corrector(products.numpy(), self._scheme).pack(self._matrices[name]))
+                self._save(name, Corrector(products.numpy(), self._rounding.of(name)).pack(self._matrices[name]))
             if first == self._names.head:
                 continue  # nothing comes after it, and its floats may not fit memory
             whole = torch.from_numpy(self._load(name).matrix())
@@ -135,7 +135,9 @@ class Calibration:
     def _load(self, name: str) -> Blocks:
         with np.load(self._path(name)) as arrays:
             zeros = arrays["zeros"] if "zeros" in arrays.files else None
-            return Blocks(self._scheme, self._matrices[name].inputs, arrays["values"], arrays["scales"], zeros)
+            return Blocks(
+                self._rounding.of(name), self._matrices[name].inputs, arrays["values"], arrays["scales"], zeros
+            )
 
 
 def _part_names(merged: str) -> list[str]:

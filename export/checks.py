@@ -94,6 +94,7 @@ def _bytes(precision: Precision) -> float:
     """Of a weight, about. llama.cpp's kinds are made from a file of two bytes a weight, which lies beside them."""
     if precision.engine == "llama":
         return 4.0 if precision.name == "f32" else 3.0
-    if precision.scheme is None:
+    if precision.rounding is None:
         return 4.0
-    return precision.scheme.bits / 8 + 5 / precision.scheme.block
+    scheme = precision.rounding.fine if precision.rounding.finer else precision.rounding.scheme
+    return scheme.bits / 8 + 5 / scheme.block

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 
 from ..models.errors import BundleError
-from ..quant.blocks import Scheme
 from ..quant.channels import by_channel
-from ..quant.matrices import Matrix, Packer, lower
+from ..quant.matrices import Matrix, Packer, Rounding, lower
 from .inputs import GraphInputs, arrays, sample
 from .linear import matrices
 
@@ -27,17 +26,17 @@ Tick = Callable[[float], None]
 """Called with the part of a step that is done, 0 to 1."""
 
 
-def tolerance(scheme: Scheme | None) -> float:
+def tolerance(rounding: Rounding | None) -> float:
     """Largest error (`relative_error`) that a validated graph may show.
 
     Rounding stays below these, and most below a tenth of them: the vocoder, driven with noise, is what comes near. A
     weight in the wrong place is off by one or more.
     """
-    return 1e-4 if scheme is None else {8: 0.3, 4: 0.7}[scheme.bits]
+    return 1e-4 if rounding is None else {8: 0.3, 4: 0.7}[rounding.scheme.bits]
 
 
 def export_graph(
-    module: nn.Module, declaration: GraphInputs, sizes: Sizes, path: Path, scheme: Scheme | None, tick: Tick
+    module: nn.Module, declaration: GraphInputs, sizes: Sizes, path: Path, rounding: Rounding | None, tick: Tick
 ) -> None:
     """Trace a module at one sample and save it beside its weights (path and path + ".data").
 
@@ -46,7 +45,7 @@ def export_graph(
         declaration: names and dynamic axes.
         sizes: of the traced sample; none of them 1, or the tracer takes the axis for a constant.
         path: the .onnx file.
-        scheme: how its matrices are rounded; None keeps floats.
+        rounding: how its matrices are rounded; None keeps floats.
         tick: told how far the writing is.
     """
     inputs = sample(declaration, sizes)
@@ -66,14 +65,16 @@ def export_graph(
         )
     assert program is not None
     strip(program.model)
-    finish(program.model, matrices(module), scheme)
+    finish(program.model, matrices(module), rounding)
     save_graph(program.model, path, tick)
 
 
-def finish(model: ir.Model, given: Mapping[str, Matrix], scheme: Scheme | None, packer: Packer | None = None) -> None:
+def finish(
+    model: ir.Model, given: Mapping[str, Matrix], rounding: Rounding | None, packer: Packer | None = None
+) -> None:
     """Turn the matrices into operators of ONNX Runtime and, unless floats are kept, round all other weights too."""
-    lower(model, given, scheme, packer)
-    if scheme is not None:
+    lower(model, given, rounding, packer)
+    if rounding is not None:
         by_channel(model)
 
 
@@ -112,7 +113,7 @@ def _strip_value(value: ir.Value) -> None:
 
 
 def validate_graph(
-    path: Path, module: nn.Module, declaration: GraphInputs, shapes: Sequence[Sizes], scheme: Scheme | None
+    path: Path, module: nn.Module, declaration: GraphInputs, shapes: Sequence[Sizes], rounding: Rounding | None
 ) -> float:
     """Compare ONNX Runtime with the torch module at shapes other than the traced one.
 
@@ -130,7 +131,7 @@ def validate_graph(
             expected = module(*inputs.values()).numpy()
         actual = session.run(None, arrays(inputs))[0]
         what = f"{path.name} at {sizes}"
-        worst = max(worst, relative_error(np.asarray(actual), expected, what, tolerance(scheme)))
+        worst = max(worst, relative_error(np.asarray(actual), expected, what, tolerance(rounding)))
     return worst
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..models.errors import RequestError
 from ..models.manifest import SUBNETWORKS, EngineName, SubnetworkName
 from ..quant.blocks import Scheme
+from ..quant.matrices import Rounding
 from .gguf import GGUF_KINDS
 
 
@@ -17,21 +18,40 @@ class Precision:
 
     name: str
     engine: EngineName
-    scheme: Scheme | None = None
+    rounding: Rounding | None = None
     """Of the matrices of an ONNX graph; None keeps floats. llama.cpp's own kinds go by their name alone."""
+
+
+def _onnx(name: str, bits: int, block: int, *, symmetric: bool = True, finer: tuple[str, ...] = ()) -> Precision:
+    return Precision(name, "onnx", Rounding(Scheme(bits, block, symmetric), finer))
 
 
 ONNX = (
     Precision("fp32", "onnx"),
-    Precision("int8", "onnx", Scheme(8, 32)),
-    Precision("int8-128", "onnx", Scheme(8, 128)),
-    Precision("int4", "onnx", Scheme(4, 32)),
-    Precision("int4-128", "onnx", Scheme(4, 128)),
-    Precision("int4-asym", "onnx", Scheme(4, 32, symmetric=False)),
-    Precision("int4-asym-128", "onnx", Scheme(4, 128, symmetric=False)),
+    _onnx("int8", 8, 32),
+    _onnx("int8-128", 8, 128),
+    _onnx("int4", 4, 32),
+    _onnx("int4-128", 4, 128),
+    _onnx("int4-asym", 4, 32, symmetric=False),
+    _onnx("int4-asym-128", 4, 128, symmetric=False),
+    # What a decoder's next token depends on most, in eight bits (see the README's table).
+    _onnx("int4-mixed", 4, 32, finer=("q_proj", "down_proj", "head")),
 )
 DECODERS: tuple[SubnetworkName, ...] = ("thinker", "talker")
 BY_NAME = {precision.name: precision for precision in (*ONNX, *(Precision(kind, "llama") for kind in GGUF_KINDS))}
+RECIPES: dict[str, dict[SubnetworkName, str]] = {
+    # The thinker is most of the size; the talker draws from thousands of codes that lie close together; the flow and
+    # the vocoder are small, and what rounding does to them is heard.
+    "int4": {
+        "audio_encoder": "int4",
+        "vision_encoder": "int4",
+        "thinker": "int4-128",
+        "talker": "int4-mixed",
+        "flow": "int8",
+        "vocoder": "int8",
+    },
+}
+"""What a kind means when it is asked for all subnetworks; others mean themselves."""
 Choice = dict[SubnetworkName, tuple[Precision, ...]]
 """For each subnetwork one precision an engine, the preferred one first."""
 
@@ -49,8 +69,9 @@ def choose(wishes: Sequence[str]) -> Choice:
     chosen: Choice = dict.fromkeys(SUBNETWORKS, ())
     for wish in wishes:
         place, _, kind = wish.rpartition("=")
-        precision = _precision(kind)
+        _precision(kind)
         for name in _subnetworks(place):
+            precision = _precision(kind if place else RECIPES.get(kind.lower(), {}).get(name, kind))
             if precision.engine == "llama" and name not in DECODERS:
                 if place:
                     raise RequestError(

@@ -12,8 +12,7 @@ from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5O
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
 
 from ..models.manifest import SubnetworkName
-from ..quant.blocks import Scheme
-from ..quant.matrices import Packer
+from ..quant.matrices import Packer, Rounding
 from . import inputs
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint, load_weights
@@ -40,16 +39,16 @@ class Written:
 DecoderName = Literal["thinker", "talker"]
 WRITING = 0.7
 """Share of a decoder's step that is reading, rounding and writing; the rest is validation."""
-Export = Callable[[Checkpoint, Path, Scheme | None, Tick], Written]
+Export = Callable[[Checkpoint, Path, Rounding | None, Tick], Written]
 
 
-def export_audio_encoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_audio_encoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """Trace at a full chunk and a tail; check a single short clip and a tail of one frame."""
     full = 2 * checkpoint.config.audio.window
     return _traced(
         "audio_encoder",
         folder,
-        scheme,
+        rounding,
         tick,
         audio_encoder(checkpoint),
         inputs.AudioInputs(checkpoint.config),
@@ -58,12 +57,12 @@ def export_audio_encoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme | 
     )
 
 
-def export_vision_encoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_vision_encoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """Trace at a clip with short windows; check one window, and more frames in another shape."""
     return _traced(
         "vision_encoder",
         folder,
-        scheme,
+        rounding,
         tick,
         vision_encoder(checkpoint),
         inputs.VisionInputs(checkpoint.config),
@@ -72,13 +71,13 @@ def export_vision_encoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme |
     )
 
 
-def export_flow(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_flow(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """Trace with guidance; check without, at one block, and at an incomplete last block."""
     block = checkpoint.config.flow.block
     return _traced(
         "flow",
         folder,
-        scheme,
+        rounding,
         tick,
         flow(checkpoint),
         inputs.FlowInputs(checkpoint.config),
@@ -90,11 +89,11 @@ def export_flow(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tic
     )
 
 
-def export_vocoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """Build by hand; check against the reference class."""
     path = folder / "vocoder.onnx"
     model = vocoder_graph(checkpoint)
-    finish(model, {}, scheme)
+    finish(model, {}, rounding)
     save_graph(model, path, tick)
     config = checkpoint.config.vocoder
     reference = Qwen2_5OmniToken2WavBigVGANModel(
@@ -109,18 +108,18 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, 
     ).eval()
     load_weights(reference, checkpoint.state(VOCODER), checkpoint)
     declaration = inputs.VocoderInputs(checkpoint.config)
-    error = validate_graph(path, reference, declaration, [{"frames": 3}, {"frames": 40}], scheme)
+    error = validate_graph(path, reference, declaration, [{"frames": 3}, {"frames": 40}], rounding)
     return _written(path, error)
 
 
-def export_thinker(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_thinker(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """Build by hand; check whole, chunked and stepwise against a plain decoder."""
-    return write_decoder("thinker", checkpoint, folder, scheme, tick)
+    return write_decoder("thinker", checkpoint, folder, rounding, tick)
 
 
-def export_talker(checkpoint: Checkpoint, folder: Path, scheme: Scheme | None, tick: Tick) -> Written:
+def export_talker(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
     """As the thinker, with the projection of its input rows inside."""
-    return write_decoder("talker", checkpoint, folder, scheme, tick)
+    return write_decoder("talker", checkpoint, folder, rounding, tick)
 
 
 EXPORTS: dict[SubnetworkName, Export] = {
@@ -136,7 +135,7 @@ EXPORTS: dict[SubnetworkName, Export] = {
 def _traced(
     name: str,
     folder: Path,
-    scheme: Scheme | None,
+    rounding: Rounding | None,
     tick: Tick,
     module: nn.Module,
     declaration: inputs.GraphInputs,
@@ -144,15 +143,15 @@ def _traced(
     others: Sequence[Sizes],
 ) -> Written:
     path = folder / f"{name}.onnx"
-    export_graph(module, declaration, sizes, path, scheme, tick)
-    return _written(path, validate_graph(path, module, declaration, others, scheme))
+    export_graph(module, declaration, sizes, path, rounding, tick)
+    return _written(path, validate_graph(path, module, declaration, others, rounding))
 
 
 def write_decoder(
     name: DecoderName,
     checkpoint: Checkpoint,
     folder: Path,
-    scheme: Scheme | None,
+    rounding: Rounding | None,
     tick: Tick,
     packer: Packer | None = None,
 ) -> Written:
@@ -160,10 +159,10 @@ def write_decoder(
     config, names = decoder_of(checkpoint, name)
     path = folder / f"{name}.onnx"
     graph = decoder_graph(checkpoint, config, names)
-    finish(graph.model, graph.matrices, scheme, packer)
+    finish(graph.model, graph.matrices, rounding, packer)
     save_graph(graph.model, path, lambda part: tick(part * WRITING))
     errors = validate_decoder(
-        path, Reference(checkpoint, config, names), config, tolerance(scheme),
+        path, Reference(checkpoint, config, names), config, tolerance(rounding),
         lambda part: tick(WRITING + part * (1 - WRITING)),
     )  # fmt: skip
     return _written(path, max(errors))

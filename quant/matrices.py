@@ -36,14 +36,33 @@ class Matrix:
         return [(start, min(start + step, self.outputs)) for start in range(0, self.outputs, step)]
 
 
+FINE = Scheme(8, 32)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the matrices of a graph are rounded."""
+
+    scheme: Scheme
+    finer: tuple[str, ...] = ()
+    """Parts of the names of matrices that are kept finer, as llama.cpp's K-quant mixes keep some."""
+    fine: Scheme = FINE
+    """Of those."""
+
+    def of(self, name: str) -> Scheme:
+        """The scheme of a matrix."""
+        return self.fine if any(part in name for part in self.finer) else self.scheme
+
+
 Packer = Callable[[str, Matrix], Blocks]
 """A matrix, by name, to blocks."""
 
 
-def nearest(scheme: Scheme) -> Packer:
+def nearest(rounding: Rounding) -> Packer:
     """Round each weight to the nearest, a slab at a time."""
 
-    def packed(_: str, matrix: Matrix) -> Blocks:
+    def packed(name: str, matrix: Matrix) -> Blocks:
+        scheme = rounding.of(name)
         parts = [pack(matrix.rows(start, stop), scheme) for start, stop in matrix.slabs()]
         values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
         zeros = [part.zeros for part in parts if part.zeros is not None]
@@ -52,13 +71,15 @@ def nearest(scheme: Scheme) -> Packer:
     return packed
 
 
-def lower(model: ir.Model, matrices: Mapping[str, Matrix], scheme: Scheme | None, packer: Packer | None = None) -> None:
+def lower(
+    model: ir.Model, matrices: Mapping[str, Matrix], rounding: Rounding | None, packer: Packer | None = None
+) -> None:
     """Replace all Linear nodes, in place.
 
     Args:
         model: whose Linear nodes take their weights from initialisers.
         matrices: by the name of the initialiser.
-        scheme: of the blocks; None keeps floats.
+        rounding: to blocks; None keeps floats.
         packer: makes the blocks; None rounds to the nearest.
 
     Raises:
@@ -76,10 +97,10 @@ def lower(model: ir.Model, matrices: Mapping[str, Matrix], scheme: Scheme | None
         assert weight is not None
         assert weight.name is not None
         matrix = matrices[weight.name]
-        if scheme is None:
+        if rounding is None:
             new, values = _floats(x, weight.name, matrix, bias)
         else:
-            new, values = _blocks(x, weight.name, matrix, scheme, packer or nearest(scheme), bias)
+            new, values = _blocks(x, weight.name, matrix, rounding.of(weight.name), packer or nearest(rounding), bias)
         graph.insert_before(node, new)
         output = new[-1].outputs[0]
         node.outputs[0].replace_all_uses_with(output, replace_graph_outputs=True)

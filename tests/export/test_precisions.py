@@ -3,7 +3,7 @@
 import pytest
 
 from omni_edge.export.gguf import GGUF_KINDS
-from omni_edge.export.precisions import BY_NAME, choose
+from omni_edge.export.precisions import BY_NAME, RECIPES, choose
 from omni_edge.models.errors import RequestError
 from omni_edge.models.manifest import SUBNETWORKS
 
@@ -26,7 +26,7 @@ def test_the_later_wins_for_the_same_engine():
 
 
 def test_two_engines_side_by_side_in_the_order_said():
-    assert names("int4", "thinker=q4_0")["thinker"] == ["int4", "q4_0"]
+    assert names("thinker=int4", "thinker=q4_0")["thinker"] == ["int4", "q4_0"]
     assert names("q4_0", "thinker=int4")["thinker"] == ["q4_0", "int4"]
 
 
@@ -34,7 +34,7 @@ def test_a_kind_of_llama_cpp_for_all_leaves_the_others_to_int8():
     chosen = names("q4_k_m")
     assert chosen["thinker"] == chosen["talker"] == ["q4_k_m"]
     assert {chosen[name][0] for name in SUBNETWORKS if name not in ("thinker", "talker")} == {"int8"}
-    assert names("int4", "q4_k_m")["flow"] == ["int4"]
+    assert names("flow=int4", "q4_k_m")["flow"] == ["int4"]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,16 @@ def test_what_cannot_be(wish, said):
     with pytest.raises(RequestError, match=said) as caught:
         choose([wish])
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_names_a_kind_for_each():
+    chosen = names("int4")
+    assert chosen["thinker"] == ["int4-128"]
+    assert chosen["talker"] == ["int4-mixed"]
+    assert chosen["flow"] == ["int8"]
+    for recipe in RECIPES.values():
+        assert set(recipe) == set(SUBNETWORKS)
+        assert set(recipe.values()) <= set(BY_NAME)
 
 
 def test_every_kind_has_one_name():

@@ -47,6 +47,10 @@ def matrix(weight=WEIGHT, reads=None):
     return m.Matrix(*weight.shape, rows)
 
 
+def rounding(scheme):
+    return scheme and m.Rounding(scheme)
+
+
 def run(model, tmp_path, x):
     ir.save(model, tmp_path / "g.onnx")
     return ort.InferenceSession(tmp_path / "g.onnx").run(None, {"x": x})[0]
@@ -56,7 +60,7 @@ def run(model, tmp_path, x):
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_a_product_is_what_it_was(scheme, bias, tmp_path):
     model = linear_model(bias)
-    m.lower(model, {"w0": matrix()}, scheme)
+    m.lower(model, {"w0": matrix()}, rounding(scheme))
     x = np.random.default_rng(2).standard_normal((2, 3, 40)).astype(np.float32)
     weight = WEIGHT if scheme is None else pack(WEIGHT, scheme).matrix()
     wanted = x @ weight.T + (BIAS if bias else 0)
@@ -71,7 +75,7 @@ def test_a_matrix_is_read_once_in_slabs_when_the_file_is_written(tmp_path, monke
     monkeypatch.setattr(m, "SLAB_BYTES", 40 * 4 * 20)
     reads = []
     model = linear_model()
-    m.lower(model, {"w0": matrix(reads=reads)}, Scheme(4, 32, symmetric=False))
+    m.lower(model, {"w0": matrix(reads=reads)}, m.Rounding(Scheme(4, 32, symmetric=False)))
     assert reads == []
     run(model, tmp_path, np.zeros((1, 1, 40), np.float32))
     assert reads == [(0, 20), (20, 40), (40, 48)]
@@ -79,9 +83,9 @@ def test_a_matrix_is_read_once_in_slabs_when_the_file_is_written(tmp_path, monke
 
 def test_slabs_make_the_same_blocks(monkeypatch):
     for scheme in SCHEMES[1:]:
-        whole = m.nearest(scheme)("w", matrix())
+        whole = m.nearest(m.Rounding(scheme))("w", matrix())
         monkeypatch.setattr(m, "SLAB_BYTES", 1)
-        parts = m.nearest(scheme)("w", matrix())
+        parts = m.nearest(m.Rounding(scheme))("w", matrix())
         monkeypatch.undo()
         np.testing.assert_array_equal(whole.matrix(), parts.matrix())
 
@@ -96,7 +100,17 @@ def test_no_matrix_is_passed_over(names):
 def test_a_packer_makes_the_blocks(tmp_path):
     scheme = Scheme(8, 32)
     model = linear_model(bias=False)
-    m.lower(model, {"w0": matrix()}, scheme, lambda name, given: pack(2 * given.rows(0, 48), scheme))
+    m.lower(model, {"w0": matrix()}, m.Rounding(scheme), lambda name, given: pack(2 * given.rows(0, 48), scheme))
     x = np.ones((1, 1, 40), np.float32)
     wanted = 2 * x @ WEIGHT.T
     assert np.abs(run(model, tmp_path, x) - wanted).max() < 0.01 * np.abs(wanted).max()
+
+
+def test_some_matrices_are_kept_finer(tmp_path):
+    mixed = m.Rounding(Scheme(4, 32), finer=("w1",))
+    model = linear_model(count=2)
+    m.lower(model, {"w0": matrix(), "w1": matrix()}, mixed)
+    bits = {node.inputs[1].name: node.attributes["bits"].as_int() for node in model.graph if node.op_type != "Sum"}
+    assert bits == {"w0.values": 4, "w1.values": 8}
+    assert m.nearest(mixed)("w1", matrix()).scheme == Scheme(8, 32)
+    assert np.isfinite(run(model, tmp_path, np.ones((1, 1, 40), np.float32))).all()
