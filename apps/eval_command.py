@@ -53,7 +53,7 @@ def evaluate(
 
     bundle = open_bundle(resolve(model))
     for note in choose_engines(bundle, engine.value).notes:
-        print(f"notice: {note}", file=sys.stderr)
+        _notify(note)
     every = nano_lines(str(bundle.folder), limit, seed, threads, speech=speech, engine=engine.value)
     lines = [line for line in every if line.name.startswith(only)]
     if not lines:
@@ -65,10 +65,16 @@ def evaluate(
         _print_table(figures)
 
 
+def _notify(note: str) -> None:
+    print(f"notice: {note}", file=sys.stderr)
+
+
 def _measured(lines: list[Line]) -> Iterator[tuple[str, Figure]]:
     """All figures, behind a bar where somebody watches."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from .suite.figures import measured
 
     columns = (TextColumn("{task.description:24}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     quiet = not on_terminal(sys.stderr)
@@ -76,10 +82,7 @@ def _measured(lines: list[Line]) -> Iterator[tuple[str, Figure]]:
         task = bars.add_task("", total=sum(line.items for line in lines))
         for line in lines:
             bars.update(task, description=line.name)
-            try:
-                yield from line.measure(lambda: bars.advance(task)).items()
-            except RequestError as error:  # an engine has limits that a few lines go beyond
-                print(f"notice: {line.name} is left out: {error}", file=sys.stderr)
+            yield from measured(line, lambda: bars.advance(task), _notify).items()
 
 
 def _print_table(figures: dict[str, Figure]) -> None:

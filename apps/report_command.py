@@ -60,7 +60,7 @@ def report(
         _check_suite(opened)
     notice = store.notice_of(opened.manifest)
     if notice:
-        typer.echo(f"notice: {notice}", err=True)
+        _notify(notice)
     conversations = _conversations(opened, data, limit)
     full = _full_precision(against, opened)
     with _progress() as tick:
@@ -70,6 +70,10 @@ def report(
     if html is not None:
         _write_page(html, opened, compared, scores, len(conversations))
         typer.echo(f"written: {html}", err=True)
+
+
+def _notify(note: str) -> None:
+    typer.echo(f"notice: {note}", err=True)
 
 
 def _compared(
@@ -93,13 +97,14 @@ def _scores(bundle: Bundle, limit: int, threads: int, tick: Tick) -> dict[str, F
     """The suite's figures; none for a limit of 0."""
     if not limit:
         return {}
+    from .suite.figures import measured
     from .suite.nano import nano_lines
 
     figures: dict[str, Figure] = {}
     for line in nano_lines(str(bundle.folder), limit, SUITE_SEED, threads, speech=True):
         done = iter(range(1, line.items + 1))
         tick(line.name, 0, line.items)
-        figures |= line.measure(lambda line=line, done=done: tick(line.name, next(done), line.items))
+        figures |= measured(line, lambda line=line, done=done: tick(line.name, next(done), line.items), _notify)
     return figures
 
 

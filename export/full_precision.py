@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
-from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
 
 from ..models.errors import BundleError, MissingExtra
 from ..models.manifest import Decoder, Manifest
@@ -25,7 +23,7 @@ from ..quant.measures import relative_rms
 from ..quant.read_back import graph_matrices, layer_of, part_of, parts_of
 from ..quant.report import MatrixError
 from .audio_encoder import audio_encoder
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
 from .config import DecoderConfig
 from .decoder import TALKER, THINKER, DecoderNames
 from .flow import flow
@@ -33,7 +31,7 @@ from .graphs import Tick
 from .inputs import AudioInputs, FlowInputs, GraphInputs, VisionInputs, VocoderInputs
 from .reference import Reference
 from .vision_encoder import vision_encoder
-from .vocoder import PREFIX as VOCODER
+from .vocoder import reference_vocoder
 
 SessionName = Literal["audio_encoder", "vision_encoder", "flow", "vocoder"]
 DecoderName = Literal["thinker", "talker"]
@@ -170,23 +168,6 @@ class FullPrecision:
     def _decoder(self, name: DecoderName) -> tuple[DecoderConfig, DecoderNames]:
         config = self._checkpoint.config
         return (config.thinker, THINKER) if name == "thinker" else (config.talker, TALKER)
-
-
-def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
-    """The reference class with a checkpoint's weights: mel [1, bins, T] f32 -> samples [T·hop]."""
-    config = checkpoint.config.vocoder
-    module = Qwen2_5OmniToken2WavBigVGANModel(
-        Qwen2_5OmniBigVGANConfig(
-            mel_dim=config.mel_bins,
-            upsample_initial_channel=config.channels,
-            upsample_rates=config.upsample_rates,
-            upsample_kernel_sizes=config.upsample_kernels,
-            resblock_kernel_sizes=config.kernels,
-            resblock_dilation_sizes=config.dilations,
-        )
-    ).eval()
-    load_weights(module, checkpoint.state(VOCODER), checkpoint)
-    return module
 
 
 def _shape(config: DecoderConfig) -> dict[str, Any]:

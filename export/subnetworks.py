@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from torch import nn
-from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
-from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
 
 from ..models.manifest import SubnetworkName
+from ..quant.channels import Rounded
 from ..quant.matrices import Packer, Rounding
 from . import inputs
 from .audio_encoder import audio_encoder
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
 from .config import DecoderConfig
 from .decoder import TALKER, THINKER, DecoderNames, decoder_graph
 from .flow import flow
@@ -23,8 +22,9 @@ from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, va
 from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
-from .vocoder import PREFIX as VOCODER
-from .vocoder import vocoder_graph
+from .vocoder import reference_vocoder, vocoder_graph
+from .vocoder_rounding import corrected_vocoder
+from .voices import read_voices
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,25 @@ def export_flow(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None,
 
 
 def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
-    """Build by hand; check against the reference class."""
+    """Build by hand; check against the reference class. Rounded, its errors are corrected on the voices' own mels."""
     path = folder / "vocoder.onnx"
+    corrected = None if rounding is None else _corrected_vocoder(checkpoint, folder, tick)
     model = vocoder_graph(checkpoint)
-    finish(model, {}, rounding)
-    save_graph(model, path, tick)
-    config = checkpoint.config.vocoder
-    reference = Qwen2_5OmniToken2WavBigVGANModel(
-        Qwen2_5OmniBigVGANConfig(
-            mel_dim=config.mel_bins,
-            upsample_initial_channel=config.channels,
-            upsample_rates=config.upsample_rates,
-            upsample_kernel_sizes=config.upsample_kernels,
-            resblock_kernel_sizes=config.kernels,
-            resblock_dilation_sizes=config.dilations,
-        )
-    ).eval()
-    load_weights(reference, checkpoint.state(VOCODER), checkpoint)
+    finish(model, {}, rounding, corrected=corrected)
+    save_graph(model, path, tick if rounding is None else lambda _: None)
     declaration = inputs.VocoderInputs(checkpoint.config)
-    error = validate_graph(path, reference, declaration, [{"frames": 3}, {"frames": 40}], rounding)
+    error = validate_graph(path, reference_vocoder(checkpoint), declaration, [{"frames": 3}, {"frames": 40}], rounding)
     return _written(path, error)
+
+
+def _corrected_vocoder(checkpoint: Checkpoint, folder: Path, tick: Tick) -> dict[str, Rounded]:
+    whole = folder / "vocoder.whole.onnx"
+    try:
+        save_graph(vocoder_graph(checkpoint), whole, lambda _: None)
+        return corrected_vocoder(whole, [voice.ref_mel for voice in read_voices(checkpoint.folder).values()], tick)
+    finally:
+        for path in (whole, whole.with_name(f"{whole.name}.data")):
+            path.unlink(missing_ok=True)
 
 
 def export_thinker(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:

@@ -14,9 +14,12 @@ import math
 
 import numpy as np
 import onnx_ir as ir
+from torch import nn
+from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
+from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
 
 from .builder import GraphBuilder
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, load_weights
 from .config import VocoderConfig
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
@@ -30,6 +33,23 @@ def vocoder_graph(checkpoint: Checkpoint) -> ir.Model:
     Input: mel [1, bins, T] f32, natural log. Output: samples [T·hop] f32 in [-1, 1].
     """
     return _Vocoder(checkpoint).build()
+
+
+def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
+    """The reference class with a checkpoint's weights: mel [1, bins, T] f32 -> samples [T·hop]."""
+    config = checkpoint.config.vocoder
+    module = Qwen2_5OmniToken2WavBigVGANModel(
+        Qwen2_5OmniBigVGANConfig(
+            mel_dim=config.mel_bins,
+            upsample_initial_channel=config.channels,
+            upsample_rates=config.upsample_rates,
+            upsample_kernel_sizes=config.upsample_kernels,
+            resblock_kernel_sizes=config.kernels,
+            resblock_dilation_sizes=config.dilations,
+        )
+    ).eval()
+    load_weights(module, checkpoint.state(PREFIX), checkpoint)
+    return module
 
 
 class _Vocoder(GraphBuilder):

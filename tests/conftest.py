@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 
@@ -58,6 +60,32 @@ def tiny(pytestconfig: pytest.Config) -> Tiny:
     sources = sorted([*root.glob("export/*.py"), *root.glob("models/*.py")])
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return Tiny(pytestconfig.cache.mkdir(f"tiny-{digest}"))
+
+
+@pytest.fixture(scope="session")
+def with_llama() -> Callable[..., Any]:
+    """(bundle folder, checkpoint, new folder, names) -> a copy whose first graphs of `names` are GGUF in f32."""
+
+    def made(source: Path, checkpoint: Path, folder: Path, names: tuple[str, ...] = ("thinker", "talker")) -> Any:
+        from omni_edge.export.checkpoint import Checkpoint
+        from omni_edge.export.gguf import write_gguf
+        from omni_edge.models.bundle import describe_files, open_bundle, write_manifest
+        from omni_edge.models.manifest import Graph
+
+        shutil.copytree(source, folder)
+        manifest = open_bundle(folder).manifest
+        networks: dict[Any, Any] = dict(manifest.subnetworks)
+        listed = [entry.path for entry in manifest.files]
+        for name in names:
+            files = write_gguf(Checkpoint(checkpoint), name, folder, "f32", lambda _: None)  # pyright: ignore
+            graph = Graph(engine="llama", precision="f32", graph=files[0], files=files)
+            networks[name] = msgspec.structs.replace(networks[name], graphs=(graph, *networks[name].graphs))
+            listed += files
+        files = describe_files(folder, listed)
+        write_manifest(folder, msgspec.structs.replace(manifest, subnetworks=networks, files=files))
+        return open_bundle(folder)
+
+    return made
 
 
 @dataclass(frozen=True)

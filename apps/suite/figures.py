@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ...models.errors import RequestError
+
 Metric = Literal["accuracy", "wer", "seconds", "ratio"]
 """Share of exact answers; word errors over words; a median time; a share or a factor that the line's name explains."""
 Tick = Callable[[], None]
@@ -28,6 +30,18 @@ class Line:
     name: str
     items: int
     measure: Callable[[Tick], dict[str, Figure]]
+
+
+def measured(line: Line, tick: Tick, notify: Callable[[str], None]) -> dict[str, Figure]:
+    """A line's figures; none, and a sentence why, when an engine has limits that the line goes beyond.
+
+    llama.cpp reads no clip together with its own sound, and no positions that are shuffled.
+    """
+    try:
+        return line.measure(tick)
+    except RequestError as error:
+        notify(f"{line.name} is left out: {error}")
+        return {}
 
 
 def share(results: Iterable[bool]) -> Figure:

@@ -17,6 +17,7 @@ from omni_edge.models.manifest import Clock
 from omni_edge.models.nano.world import espeak, flite
 from omni_edge.models.nano.world.grammar import Clip, Item, Turn
 from omni_edge.models.nano.world.spoken import SynthesiserMissing
+from omni_edge.models.store import NANO
 from omni_edge.runtime.audio_file import read_audio
 from omni_edge.runtime.clip import read_clip
 from omni_edge.runtime.positions import AudioSize, Span, VideoWithAudioSize, interleaving, mrope
@@ -74,6 +75,20 @@ def test_every_line_is_measured(inside, synthesisers):
 )
 def test_what_cannot_be_measured_is_told(inside, arguments, says):
     assert says in inside("eval", *arguments).complaint
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("line", ["beep_typed", "beep_shuffled"])
+def test_lines_that_llama_cpp_cannot_read_are_left_out_with_a_notice(inside, with_llama, tmp_path, line):
+    """Neither a clip's sound among its pictures nor shuffled sound is in an order that llama.cpp can follow."""
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("torch")
+    with_llama(NANO, NANO.parent / "checkpoint", tmp_path / "both", ("thinker",))
+    asked = ("eval", "--model", tmp_path / "both", "--only", line, "--limit", "1", "--no-speech", "--json")
+    result = inside(*asked, "--engine", "llama")
+    assert json.loads(result.out) == {}
+    assert f"notice: {line} is left out: llama.cpp cannot follow a clip" in result.err
+    assert json.loads(inside(*asked).out).keys() == {line}
 
 
 def test_a_missing_synthesiser_is_told(inside, monkeypatch):

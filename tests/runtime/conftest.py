@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from omni_edge.models.bundle import Bundle, describe_files, open_bundle, write_manifest
-from omni_edge.models.manifest import Graph
+from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.runtime.events import Done
 from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Part
@@ -58,30 +54,6 @@ def ask() -> Any:
         return done
 
     return asked
-
-
-@pytest.fixture(scope="session")
-def with_llama() -> Callable[..., Bundle]:
-    """(bundle folder, checkpoint, new folder, names) -> a copy whose first graphs of `names` are GGUF in f32."""
-
-    def made(source: Path, checkpoint: Path, folder: Path, names: tuple[str, ...] = ("thinker", "talker")) -> Bundle:
-        from omni_edge.export.checkpoint import Checkpoint
-        from omni_edge.export.gguf import write_gguf
-
-        shutil.copytree(source, folder)
-        manifest = open_bundle(folder).manifest
-        networks: dict[Any, Any] = dict(manifest.subnetworks)
-        listed = [entry.path for entry in manifest.files]
-        for name in names:
-            files = write_gguf(Checkpoint(checkpoint), name, folder, "f32", lambda _: None)  # pyright: ignore
-            graph = Graph(engine="llama", precision="f32", graph=files[0], files=files)
-            networks[name] = msgspec.structs.replace(networks[name], graphs=(graph, *networks[name].graphs))
-            listed += files
-        files = describe_files(folder, listed)
-        write_manifest(folder, msgspec.structs.replace(manifest, subnetworks=networks, files=files))
-        return open_bundle(folder)
-
-    return made
 
 
 @pytest.fixture(scope="session")
