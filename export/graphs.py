@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..models.errors import BundleError
-from ..quant.channels import by_channel
+from ..quant.channels import Rounded, by_channel
 from ..quant.matrices import Matrix, Packer, Rounding, lower
 from .inputs import GraphInputs, arrays, sample
 from .linear import matrices
@@ -70,12 +70,16 @@ def export_graph(
 
 
 def finish(
-    model: ir.Model, given: Mapping[str, Matrix], rounding: Rounding | None, packer: Packer | None = None
+    model: ir.Model,
+    given: Mapping[str, Matrix],
+    rounding: Rounding | None,
+    packer: Packer | None = None,
+    corrected: Mapping[str, Rounded] | None = None,
 ) -> None:
     """Turn the matrices into operators of ONNX Runtime and, unless floats are kept, round all other weights too."""
     lower(model, given, rounding, packer)
     if rounding is not None:
-        by_channel(model)
+        by_channel(model, corrected)
 
 
 def save_graph(model: ir.Model, path: Path, tick: Tick) -> None:

@@ -6,7 +6,8 @@ A quarter of the size, and the arithmetic stays float.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -20,22 +21,47 @@ AXES = {"Conv": (1, 0), "ConvTranspose": (1, 1), "Gather": (0, 0)}
 """Which input of an operator is its weight, and the weight's axis along which each channel has its own scale."""
 
 
-def by_channel(model: ir.Model) -> int:
-    """Store the weights of convolutions and tables as int8, in place; returns how many."""
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A weight of any shape as int8 steps, with one scale f32 a channel."""
+
+    steps: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+
+def by_channel(model: ir.Model, corrected: Mapping[str, Rounded] | None = None) -> int:
+    """Store the weights of convolutions and tables as int8, in place; returns how many.
+
+    Args:
+        model: whose weights are initialisers.
+        corrected: weights that were rounded before, by name; all others are rounded to the nearest.
+    """
     done: dict[str, ir.Value] = {}
     for node in list(model.graph):
-        if node.op_type not in AXES or node.domain not in ("", "ai.onnx"):
+        weight = weight_of(node)
+        if weight is None or weight.name is None:
             continue
         place, axis = AXES[node.op_type]
-        weight = node.inputs[place]
-        if weight is None or not _is_large(weight) or weight.name is None:
-            continue
         if weight.name not in done:
-            done[weight.name] = _dequantised(model, node, weight, axis)
+            found = (corrected or {}).get(weight.name)
+            done[weight.name] = _dequantised(model, node, weight, axis, found)
         node.replace_input_with(place, done[weight.name])
     for name in done:
         del model.graph.initializers[name]
     return len(done)
+
+
+def weight_of(node: ir.Node) -> ir.Value | None:
+    """The weight of a node that is stored as int8.
+
+    Depthwise filters are not: they are few weights, and every sample goes through each of them.
+    """
+    if node.op_type not in AXES or node.domain not in ("", "ai.onnx"):
+        return None
+    group = node.attributes.get("group")
+    weight = node.inputs[AXES[node.op_type][0]]
+    is_depthwise = group is not None and group.as_int() > 1
+    return weight if weight is not None and not is_depthwise and _is_large(weight) else None
 
 
 def _is_large(weight: ir.Value) -> bool:
@@ -49,7 +75,7 @@ def _is_large(weight: ir.Value) -> bool:
     )
 
 
-def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int) -> ir.Value:
+def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int, given: Rounded | None) -> ir.Value:
     tensor = weight.const_value
     assert tensor is not None
     shape = [int(size) for size in tensor.shape.numpy()]
@@ -58,9 +84,13 @@ def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int) ->
         return lambda: ir.tensor(kind(tensor.numpy(), axis), name=name)
 
     stored, scale = f"{weight.name}.int8", f"{weight.name}.scale"
+    if given is None:
+        read = part(rounded, stored), part(scales, scale)
+    else:
+        read = (lambda: ir.tensor(given.steps, name=stored)), (lambda: ir.tensor(given.scales, name=scale))
     values = [
-        lazy_value(stored, ir.DataType.INT8, shape, part(rounded, stored)),
-        lazy_value(scale, ir.DataType.FLOAT, [shape[axis]], part(scales, scale)),
+        lazy_value(stored, ir.DataType.INT8, shape, read[0]),
+        lazy_value(scale, ir.DataType.FLOAT, [shape[axis]], read[1]),
     ]
     for value in values:
         model.graph.initializers.add(value)

@@ -21,6 +21,38 @@ SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
 F32 = NDArray[np.float32]
 
 
+def spreading(products: F32) -> F32:
+    """U of the inputs' products H [K, K], damped so that it exists."""
+    damped = products.copy()
+    diagonal = np.diagonal(products).copy()
+    # Inputs that were never anything but zero tell nothing; one of its own keeps H invertible.
+    diagonal[diagonal == 0] = max(float(diagonal.mean()), 1e-6)
+    np.fill_diagonal(damped, diagonal + DAMPING * diagonal.mean())
+    return np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(damped)).T, dtype=np.float32)
+
+
+def round_columns(block: F32, spread: F32, scale: F32, limits: tuple[F32 | float, F32 | float]) -> tuple[F32, F32]:
+    """Round input by input, what is left to the inputs after it.
+
+    Args:
+        block: weights [N, w]; the errors of earlier columns are in them already.
+        spread: U of these inputs [w, w].
+        scale: [N], of a step.
+        limits: least and largest step, numbers or [N].
+
+    Returns:
+        Steps [N, w], whole numbers, and errors [N, w] to be spread over inputs beyond the block.
+    """
+    left = block.copy()
+    steps, errors = np.empty_like(block), np.empty_like(block)
+    for place in range(block.shape[1]):
+        column = left[:, place]
+        steps[:, place] = np.clip(np.rint(column / scale), *limits)
+        errors[:, place] = (column - steps[:, place] * scale) / spread[place, place]
+        left[:, place + 1 :] -= np.outer(errors[:, place], spread[place, place + 1 :])
+    return steps, errors
+
+
 class Corrector:
     """Rounds the matrices that are multiplied with the same inputs.
 
@@ -32,14 +64,8 @@ class Corrector:
     def __init__(self, products: F32, scheme: Scheme) -> None:
         inputs = len(products)
         self._scheme = scheme
-        self._padding = -inputs % scheme.block
-        products = products.copy()
-        diagonal = np.diagonal(products).copy()
-        # Inputs that were never anything but zero tell nothing; one of its own keeps H invertible.
-        diagonal[diagonal == 0] = max(float(diagonal.mean()), 1e-6)
-        np.fill_diagonal(products, diagonal + DAMPING * diagonal.mean())
-        self._importance = np.pad(diagonal, (0, self._padding)).astype(np.float32)
-        self._spread = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(products)).T, dtype=np.float32)
+        self._importance = np.pad(np.diagonal(products), (0, -inputs % scheme.block)).astype(np.float32) + 1e-12
+        self._spread = spreading(products)
 
     def pack(self, matrix: Matrix) -> Blocks:
         """Round a matrix [N, K], a slab of outputs at a time: outputs know nothing of each other."""
@@ -59,16 +85,12 @@ class Corrector:
             block = np.pad(left[:, start:stop], ((0, 0), (0, scheme.block - width)))
             scale, zero = self._grid(block, self._importance[start : start + scheme.block])
             steps = np.full((outputs, scheme.block), zero[:, None], np.float32)
-            errors = np.empty((outputs, width), np.float32)
-            for place in range(width):
-                column = block[:, place]
-                steps[:, place] = np.clip(np.rint(column / scale) + zero, 0, scheme.top)
-                back = (steps[:, place] - zero) * scale
-                at = start + place
-                errors[:, place] = (column - back) / spread[at, at]
-                block[:, place + 1 : width] -= np.outer(errors[:, place], spread[at, at + 1 : stop])
+            steps[:, :width], errors = round_columns(
+                block[:, :width], spread[start:stop, start:stop], scale, (-zero, scheme.top - zero)
+            )
+            steps[:, :width] += zero[:, None]
             left[:, stop:] -= errors @ spread[start:stop, stop:]
-            stored.append(np.rint(steps).astype(np.uint8))
+            stored.append(steps.astype(np.uint8))
             scales.append(scale)
             zeros.append(zero)
         return assemble(np.stack(stored, 1), np.stack(scales, 1), np.stack(zeros, 1), scheme, inputs)
