@@ -46,6 +46,13 @@ def export(
             "questions (.txt), sounds, pictures and clips. Better INT4, and many times slower.",
         ),
     ] = None,
+    mmproj: Annotated[
+        str | None,
+        typer.Option(
+            metavar="f16|f32|bf16",
+            help="Also write both encoders as llama.cpp's mmproj.gguf, for other programs; ours keeps to ONNX.",
+        ),
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle of ONNX and GGUF graphs.
 
@@ -67,9 +74,10 @@ def export(
     listen = _listener(calibration)
     if on_terminal(sys.stderr):
         with _bar() as advance:
-            manifest = export_bundle(source, target, advance, choice, listen)
+            manifest = export_bundle(source, target, advance, choice, listen, mmproj)
     else:
-        manifest = export_bundle(source, target, by_step(partial(typer.echo, err=True)), choice, listen)
+        by_line = by_step(partial(typer.echo, err=True))
+        manifest = export_bundle(source, target, by_line, choice, listen, mmproj)
     notice = store.notice_of(manifest)
     if notice:
         typer.echo(f"notice: {notice}", err=True)

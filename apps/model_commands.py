@@ -138,6 +138,9 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
         for graph in network.graphs
     )
     yield _Table("subnetworks", ("name", "engine", "precision", "size", "parameters"), networks)
+    extras = tuple((extra.path, size(sizes[extra.path]), extra.purpose) for extra in manifest.extras)
+    if extras:
+        yield _Table("extras", ("file", "size", "purpose"), extras)
     shapes = zip(_settings(manifest.thinker), _settings(manifest.talker), strict=True)
     yield _Table(
         "decoders",

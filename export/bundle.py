@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..models.bundle import describe_files, write_manifest
-from ..models.manifest import Graph, Manifest, Subnetwork, SubnetworkName
+from ..models.manifest import Extra, Graph, Manifest, Subnetwork, SubnetworkName
 from ..quant.tables import write_table
 from .calibration import Calibration, Passage
 from .checkpoint import Checkpoint
@@ -22,6 +22,7 @@ from .description import CODEC_EMBEDDINGS, EMBEDDINGS, FLOW_TABLES, TEMPLATE, TO
 from .flow_tables import flow_tables
 from .front_ends import chat_template, tokenizer_json
 from .gguf import write_gguf
+from .mmproj import MMPROJ, PURPOSE, write_mmproj
 from .own_values import read_own_values
 from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
@@ -39,6 +40,7 @@ def export_bundle(
     on_progress: Callable[[Progress], None] = lambda _: None,
     choice: Choice | None = None,
     listen: Listen | None = None,
+    mmproj: str | None = None,
 ) -> Manifest:
     """Export a checkpoint.
 
@@ -48,6 +50,7 @@ def export_bundle(
         on_progress: called before each step and on the way.
         choice: precisions of the subnetworks; None keeps floats.
         listen: with it, the decoders' ONNX matrices are rounded with error correction on what it returns.
+        mmproj: one of mmproj.MMPROJ_KINDS: adds the encoders in llama.cpp's own format, for other programs.
 
     Raises:
         BundleError: the checkpoint is incomplete, a graph differs from it, a format cannot carry one, the target is
@@ -56,11 +59,11 @@ def export_bundle(
     checkpoint, choice = Checkpoint(checkpoint_folder), choice or choose(())
     check_target(bundle_folder)
     check_front_ends(checkpoint)
-    check_graphs(checkpoint, choice)
-    check_space(checkpoint, choice, bundle_folder)
+    check_graphs(checkpoint, choice, mmproj)
+    check_space(checkpoint, choice, mmproj, bundle_folder)
     names = {name: [precision.name for precision in graphs] for name, graphs in choice.items()}
-    with beside(bundle_folder, fingerprint(checkpoint_folder, f"{names} {listen is not None}")) as folder:
-        exporter = _Exporter(checkpoint, folder, on_progress, choice, listen)
+    with beside(bundle_folder, fingerprint(checkpoint_folder, f"{names} {listen is not None} {mmproj}")) as folder:
+        exporter = _Exporter(checkpoint, folder, on_progress, choice, listen, mmproj)
         return exporter.run()
 
 
@@ -72,6 +75,7 @@ class _Exporter:
         on_progress: Callable[[Progress], None],
         choice: Choice,
         listen: Listen | None,
+        mmproj: str | None,
     ) -> None:
         self.checkpoint = checkpoint
         self.own = read_own_values(checkpoint.folder)
@@ -79,6 +83,7 @@ class _Exporter:
         self.partial, self.folder = folder, folder.folder
         self.choice = choice
         self.listen = listen
+        self.mmproj = mmproj
         self.parameters = parameters(checkpoint)
         self.progress = Steps(on_progress, self._works())
 
@@ -88,6 +93,10 @@ class _Exporter:
             _step(name, precision): self.parameters[name]
             for name in EXPORTS for precision in self.choice[name]
         }  # fmt: skip
+        if self.mmproj:
+            works[f"mmproj {self.mmproj}"] = 0.5 * (
+                self.parameters["audio_encoder"] + self.parameters["vision_encoder"]
+            )
         total = sum(works.values())
         works["tables"] = 0.05 * total
         if self.listen:
@@ -99,6 +108,8 @@ class _Exporter:
     def run(self) -> Manifest:
         graphs = {name: tuple(self._graph(name, each) for each in self.choice[name]) for name in EXPORTS}
         subnetworks = {name: Subnetwork(graphs=made, parameters=self.parameters[name]) for name, made in graphs.items()}
+        if self.mmproj:
+            self._once(f"mmproj {self.mmproj}", partial(self._write_mmproj, self.mmproj))
         self.progress.begin("tables")
         self._write_tables()
         if self.listen:
@@ -110,19 +121,28 @@ class _Exporter:
         return manifest
 
     def _graph(self, name: SubnetworkName, precision: Precision) -> Graph:
-        """One graph, written now or by an export that was interrupted."""
-        step = _step(name, precision)
+        return self._once(_step(name, precision), partial(self._write_graph, name, precision))
+
+    def _once(self, step: str, write: Callable[[], Graph]) -> Graph:
+        """What a step writes, now or in an export that was interrupted."""
         self.progress.begin(step)
         graph = self.partial.done(step)
         if graph is None:
-            if precision.engine == "llama":
-                assert name in DECODERS
-                files = write_gguf(self.checkpoint, name, self.folder, precision.name, self.progress.tick)  # pyright: ignore
-            else:
-                files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, self.progress.tick).files
-            graph = Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
+            graph = write()
             self.partial.note(step, graph)
         return graph
+
+    def _write_graph(self, name: SubnetworkName, precision: Precision) -> Graph:
+        if precision.engine == "llama":
+            assert name in DECODERS
+            files = write_gguf(self.checkpoint, name, self.folder, precision.name, self.progress.tick)  # pyright: ignore
+        else:
+            files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, self.progress.tick).files
+        return Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
+
+    def _write_mmproj(self, kind: str) -> Graph:
+        file = write_mmproj(self.checkpoint, self.folder, kind, self.progress.tick)
+        return Graph(engine="llama", precision=kind, graph=file, files=(file,))
 
     def _write_tables(self) -> None:
         for name, tensor, file in (
@@ -164,8 +184,9 @@ class _Exporter:
     def _manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
         names = [name for subnetwork in subnetworks.values() for graph in subnetwork.graphs for name in graph.files]
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
-        files = describe_files(self.folder, names)
-        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files)
+        extras = (Extra(path=MMPROJ, purpose=PURPOSE),) if self.mmproj else ()
+        files = describe_files(self.folder, [*names, *(extra.path for extra in extras)])
+        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras)
 
 
 def _step(name: SubnetworkName, precision: Precision) -> str:

@@ -11,6 +11,7 @@ from .checkpoint import Checkpoint
 from .flow_tables import check_voice
 from .front_ends import audio_front_end, chat_template, tokenizer_json, vision_front_end
 from .gguf import check_gguf
+from .mmproj import check_mmproj
 from .precisions import DECODERS, Choice, Precision
 from .voices import Voice, read_voices
 
@@ -67,18 +68,22 @@ def check_front_ends(checkpoint: Checkpoint) -> None:
     vision_front_end(checkpoint.folder, checkpoint.config)
 
 
-def check_graphs(checkpoint: Checkpoint, choice: Choice) -> None:
+def check_graphs(checkpoint: Checkpoint, choice: Choice, mmproj: str | None) -> None:
     """Refuse graphs that a format cannot carry."""
     for name in DECODERS:
         for precision in choice[name]:
             if precision.engine == "llama":
                 check_gguf(checkpoint, name, precision.name)
+    if mmproj:
+        check_mmproj(checkpoint, mmproj)
 
 
-def check_space(checkpoint: Checkpoint, choice: Choice, bundle_folder: Path) -> None:
+def check_space(checkpoint: Checkpoint, choice: Choice, mmproj: str | None, bundle_folder: Path) -> None:
     """Refuse before any work when the weights cannot fit."""
     counts = parameters(checkpoint)
     needed = sum(counts[name] * _bytes(precision) for name, graphs in choice.items() for precision in graphs)
+    if mmproj:
+        needed += (counts["audio_encoder"] + counts["vision_encoder"]) * (4 if mmproj == "f32" else 2)
     place = bundle_folder.absolute().parent
     while not place.exists():
         place = place.parent

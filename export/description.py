@@ -7,6 +7,7 @@ import numpy as np
 from ..models.manifest import (
     SCHEMA,
     Decoder,
+    Extra,
     FileEntry,
     Flow,
     Manifest,
@@ -36,6 +37,7 @@ def describe(
     voices: tuple[str, ...],
     subnetworks: dict[SubnetworkName, Subnetwork],
     files: tuple[FileEntry, ...],
+    extras: tuple[Extra, ...],
 ) -> Manifest:
     """Put a manifest together.
 
@@ -45,6 +47,7 @@ def describe(
         voices: names.
         subnetworks: their graphs.
         files: all files of the bundle.
+        extras: those of them that are for other programs.
     """
     config = checkpoint.config
     source = source_of(checkpoint.folder, own.name)
@@ -87,6 +90,7 @@ def describe(
             file=VOICES, names=voices, default=own.default_voice if own.default_voice in voices else voices[0]
         ),
         speech_prompt=own.speech_prompt,
+        extras=extras,
     )
 
 

@@ -22,7 +22,11 @@ from .gguf_decoder import FILE_TYPES
 from .gguf_file import F16, F32, Content, Made, Stored, Tensor, write_file
 from .graphs import Tick
 
-MMPROJ_KINDS: tuple[str, ...] = tuple(FILE_TYPES)
+MMPROJ, MMPROJ_KINDS = "mmproj.gguf", tuple(FILE_TYPES)
+PURPOSE = (
+    "both encoders, for programs built on llama.cpp (llama-mtmd-cli --mmproj). What it hears with is not the model's own "
+    "audio encoder; this runtime does not read the file"
+)
 AUDIO, VISION = "thinker.audio_tower.", "thinker.visual."
 UNUSED = "audio_bos_eos_token"
 """Stored and never read (FACTS §2.3)."""
@@ -50,10 +54,8 @@ def write_mmproj(checkpoint: Checkpoint, folder: Path, kind: str, tick: Tick) ->
     Raises:
         BundleError: no such kind, or encoders of a shape that llama.cpp does not have.
     """
-    if kind not in MMPROJ_KINDS:
-        raise BundleError(f"there is no mmproj precision {kind}; take one of {', '.join(MMPROJ_KINDS)}")
-    pattern = _window_pattern(checkpoint.config.vision)
-    path = folder / "mmproj.gguf"
+    pattern = check_mmproj(checkpoint, kind)
+    path = folder / MMPROJ
     matrices, file_type = FILE_TYPES[kind]
     writer = GGUFWriter(path, "clip")
     writer.add_type(GGUFType.MMPROJ)
@@ -69,6 +71,20 @@ def write_mmproj(checkpoint: Checkpoint, folder: Path, kind: str, tick: Tick) ->
         tensors.append(Tensor(name, content, F16 if is_kernel else F32 if is_vector else matrices))
     write_file(writer, path, tensors, tick)
     return path.name
+
+
+def check_mmproj(checkpoint: Checkpoint, kind: str) -> int:
+    """Refuse, before anything is written, what `write_mmproj` cannot do.
+
+    Returns:
+        How many blocks apart those are that attend over a whole picture.
+
+    Raises:
+        BundleError: no such kind, or encoders of a shape that llama.cpp does not have.
+    """
+    if kind not in MMPROJ_KINDS:
+        raise BundleError(f"there is no mmproj precision {kind}; take one of {', '.join(MMPROJ_KINDS)}")
+    return _window_pattern(checkpoint.config.vision)
 
 
 def _window_pattern(vision: VisionConfig) -> int:

@@ -141,3 +141,4 @@ def _referenced(manifest: Manifest) -> Iterator[str]:
     for network in manifest.subnetworks.values():
         for graph in network.graphs:
             yield from (graph.graph, *graph.files)
+    yield from (extra.path for extra in manifest.extras)

@@ -76,6 +76,15 @@ class Subnetwork(Record, frozen=True):
         return next((graph for graph in self.graphs if graph.engine == engine), None)
 
 
+class Extra(Record, frozen=True):
+    """A file that the runtime does not read: something for other programs."""
+
+    path: str
+    """It has an entry in `Manifest.files`."""
+    purpose: str
+    """What it is for, a sentence."""
+
+
 class Decoder(Record, frozen=True):
     """Shape of an autoregressive network. Sizes in elements, `context` in rows."""
 
@@ -232,6 +241,7 @@ class Manifest(Record, frozen=True):
     voices: Voices
     speech_prompt: str
     """System prompt the model was trained to speak under; another one degrades its speech. Empty: it had none."""
+    extras: tuple[Extra, ...] = ()
 
 
 class _Schema(msgspec.Struct):

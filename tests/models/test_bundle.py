@@ -126,6 +126,7 @@ class TestRefused:
             lambda content: content["voices"].update(file="other.json"),
             lambda content: content["subnetworks"]["flow"]["graphs"][0].update(graph="other.json"),
             lambda content: content["subnetworks"]["flow"]["graphs"][0].update(files=["other.json"]),
+            lambda content: content.update(extras=[{"path": "other.json", "purpose": "none"}]),
         ],
     )
     def test_file_that_is_used_but_not_listed(self, opener, folder: Path, change) -> None:

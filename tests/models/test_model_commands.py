@@ -152,6 +152,16 @@ class TestShow:
         assert "(1, 1, 0)" in text
         assert "verified now" in text
 
+    def test_extras_are_listed_with_their_purpose(self, make_bundle, tmp_path: Path) -> None:
+        folder = make_bundle(tmp_path / "made")
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        entry = manifest["files"][0]
+        manifest["extras"] = [{"path": entry["path"], "purpose": "for other programs"}]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        line = f"extras\t{entry['path']}\t{size(entry['bytes'])}\tfor other programs"
+        assert line in good("show", str(folder)).stdout.splitlines()
+        assert "\nextras\t" not in good("show", "nano").stdout
+
     @pytest.mark.usefixtures("terminal")
     def test_brackets_are_no_markup(self, make_bundle, tmp_path: Path) -> None:
         folder = make_bundle(tmp_path / "made", checkpoint="[bold]x[/bold]")
