@@ -93,7 +93,7 @@ class _Exporter:
 
     def _works(self) -> dict[str, float]:
         """Names of all steps, and about how long each takes compared to the others."""
-        works = {
+        works: dict[str, float] = {
             _step(name, precision): self.parameters[name]
             for name in EXPORTS for precision in self.choice[name]
         }  # fmt: skip
@@ -113,8 +113,10 @@ class _Exporter:
         return works
 
     def run(self) -> Manifest:
-        graphs = {name: tuple(self._graph(name, each) for each in self.choice[name]) for name in EXPORTS}
-        subnetworks = {name: Subnetwork(graphs=made, parameters=self.parameters[name]) for name, made in graphs.items()}
+        subnetworks: dict[SubnetworkName, Subnetwork] = {}
+        for name in EXPORTS:
+            graphs = tuple(self._graph(name, each) for each in self.choice[name])
+            subnetworks[name] = Subnetwork(graphs=graphs, parameters=self.parameters[name])
         if self.mmproj:
             self._once(f"mmproj {self.mmproj}", partial(self._write_mmproj, self.mmproj))
         self.progress.begin("tables")
@@ -145,7 +147,7 @@ class _Exporter:
             return _graph("onnx", precision.name, files)
         assert name in DECODERS
         kind = LISTENING if self.listen and is_corrected(precision) else precision.name
-        return _graph("llama", kind, write_gguf(self.checkpoint, name, self.folder, kind, self.progress.tick))  # pyright: ignore
+        return _graph("llama", kind, write_gguf(self.checkpoint, name, self.folder, kind, self.progress.tick))
 
     def _write_mmproj(self, kind: str) -> Graph:
         file = write_mmproj(self.checkpoint, self.folder, kind, self.progress.tick)
@@ -167,7 +169,7 @@ class _Exporter:
         (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
 
     def _corrected(self) -> list[tuple[DecoderName, Precision]]:
-        return [(name, each) for name in DECODERS for each in self.choice[name] if is_corrected(each)]  # pyright: ignore
+        return [(name, each) for name in DECODERS for each in self.choice[name] if is_corrected(each)]
 
     def _correct(self, subnetworks: dict[SubnetworkName, Subnetwork], listen: Listen) -> None:
         """Let the bundle as it is answer, and write its decoders anew, fitted to what they read."""
