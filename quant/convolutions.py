@@ -18,8 +18,8 @@ from .gptq import round_columns, spreading
 
 COLUMNS = 64
 """Inputs whose errors are spread at a time."""
-MOST_PRODUCTS = 1 << 27
-"""Sums that are kept at once: half a gigabyte."""
+MOST_PRODUCTS = 1 << 26
+"""Sums that are kept at once, unless one convolution has more: a quarter of a gigabyte."""
 F32 = NDArray[np.float32]
 
 
@@ -59,7 +59,7 @@ class Convolution:
         return x @ x.T
 
     def round(self, weight: F32, products: F32) -> Rounded:
-        """The weight in steps, of its own shape, with a scale an output."""
+        """The weight in steps, of its own shape, with a scale an output; the products are used up."""
         rows = weight.transpose(1, 2, 0) if self.transposed else weight
         most = np.abs(rows).reshape(len(rows), -1).max(1)
         scales = (np.maximum(most, 1e-12) / 127).astype(np.float32)
@@ -125,7 +125,9 @@ def correct(
         for values in inputs([each.input for each in group]):
             for each in group:
                 sums = each.products(values[each.input])
-                products[each.weight] = products[each.weight] + sums if each.weight in products else sums
+                if each.weight in products:
+                    sums += products[each.weight]
+                products[each.weight] = sums
         for each in group:
             rounded[each.weight] = each.round(weights(each.weight), products.pop(each.weight))
             tick(len(rounded) / len(found))

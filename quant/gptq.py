@@ -22,17 +22,15 @@ F32 = NDArray[np.float32]
 
 
 def spreading(products: F32) -> F32:
-    """U of the inputs' products H [K, K], damped so that it exists.
+    """U of the inputs' products H [K, K], damped so that it exists; H is changed in place, to save its size in memory.
 
     Factored backwards, H = R R' with R upper; then the inverse of H is (R⁻¹)' R⁻¹, and R⁻¹ is U.
     """
-    damped = products.copy()
     diagonal = np.diagonal(products).copy()
     # Inputs that were never anything but zero tell nothing; one of its own keeps H invertible.
     diagonal[diagonal == 0] = max(float(diagonal.mean()), 1e-6)
-    np.fill_diagonal(damped, diagonal + DAMPING * diagonal.mean())
-    factor = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
-    return np.asarray(_inverse(factor), np.float32)
+    np.fill_diagonal(products, diagonal + DAMPING * diagonal.mean())
+    return np.asarray(_inverse(np.linalg.cholesky(products[::-1, ::-1])[::-1, ::-1]), np.float32)
 
 
 def _inverse(upper: F32) -> F32:
@@ -74,7 +72,7 @@ class Corrector:
     """Rounds the matrices that are multiplied with the same inputs.
 
     Args:
-        products: H [K, K], the sum of the inputs' outer products.
+        products: H [K, K], the sum of the inputs' outer products; changed in place.
         scheme: of the blocks.
     """
 

@@ -45,7 +45,7 @@ def test_outputs_are_nearer(width, scheme, seed):
 def test_the_spreading_is_the_factor_of_the_inverse(size):
     x = np.random.default_rng(0).standard_normal((2 * size, size))
     products = x.T @ x
-    upper = spreading(products)
+    upper = spreading(products.copy())
     np.testing.assert_array_equal(upper, np.triu(upper))
     damped = products + DAMPING * np.diagonal(products).mean() * np.eye(size)
     np.testing.assert_allclose(upper.T @ upper @ damped, np.eye(size), atol=1e-4)
