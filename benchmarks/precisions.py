@@ -29,6 +29,9 @@ from .speeds import Speeds
 HERE = Path(__file__).parent
 CHECKPOINT = HERE.parent / "models" / "nano" / "checkpoint"
 
+ONE_THREAD = 1
+"""nano's operators are too small to be shared: threads would wait for each other, and long where the cores are busy."""
+
 
 class Remembering(FullPrecision):
     """All bundles are put to the same sequences, so the decoders' answers to them are worked out once."""
@@ -44,9 +47,9 @@ class Remembering(FullPrecision):
         return iter(self._known[name])
 
 
-def errors(each: Round, bundle: Bundle, full: FullPrecision, recordings: list[Recording], threads: int) -> list[Row]:
+def errors(each: Round, bundle: Bundle, full: FullPrecision, recordings: list[Recording]) -> list[Row]:
     """One round's graphs as rows without times."""
-    comparison = Comparison(bundle, full, recordings, threads, lambda *_: None)
+    comparison = Comparison(bundle, full, recordings, ONE_THREAD, lambda *_: None)
     compared = comparison.graphs() if each.whole else comparison.decoders()
     return [_row(one, each) for one in compared]
 
@@ -68,10 +71,10 @@ def _row(compared: Compared, each: Round) -> Row:
     )
 
 
-def measure(work: Bundles, limit: int, threads: int) -> list[Row]:
+def measure(work: Bundles, limit: int) -> list[Row]:
     """All rounds, those of an interrupted run taken from where they were kept."""
     base = work.base()
-    recorder = Recorder(base, threads)
+    recorder = Recorder(base, ONE_THREAD)
     recordings = [found for found in map(recorder.record, built_in(base.manifest.name, "report", limit)) if found]
     del recorder
     full, listen, passages, rows = Remembering(CHECKPOINT), listener("built-in"), None, []
@@ -81,7 +84,7 @@ def measure(work: Bundles, limit: int, threads: int) -> list[Row]:
             print(f"[{each.name}]", flush=True)
             if each.calibrated and passages is None:
                 passages = listen(base.folder)
-            found = errors(each, work.made(each, passages), full, recordings, threads)
+            found = errors(each, work.made(each, passages), full, recordings)
             kept.write_bytes(msgspec.json.encode(found))
         rows += msgspec.json.decode(kept.read_bytes(), type=list[Row])
     return rows
@@ -92,11 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--limit", type=int, default=20, help="conversations that errors are measured on")
     parser.add_argument("--rounds", type=int, default=9, help="times each graph is timed")
-    parser.add_argument("--threads", type=int, default=0, help="of one operator; 0 is one a core")
+    parser.add_argument("--threads", type=int, default=ONE_THREAD, help="that are timed; 0 is one a core")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the three files")
     arguments = parser.parse_args()
     work = Bundles(CHECKPOINT, HERE.parent / "build" / "precisions")
-    rows = measure(work, arguments.limit, arguments.threads)
+    rows = measure(work, arguments.limit)
     print("[times]", flush=True)
     rows = Speeds(work, arguments.threads).timed(rows, arguments.rounds)
     about = facts(CHECKPOINT, arguments.limit, arguments.rounds, arguments.threads)
