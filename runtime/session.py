@@ -13,9 +13,9 @@ from ..models.bundle import Bundle
 from ..models.errors import RequestError
 from ..models.manifest import Clock, Manifest
 from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
-from .flow import Noise
 from .llama import OUT_OF_ORDER
 from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
+from .noise import Noise
 from .options import Options, Plan, decide, fit
 from .perception import Perception, Rows
 from .positions import Positions, Span, mrope
@@ -240,13 +240,10 @@ class Session:
         # The voice and the first reply token are two more tokens of text to the talker.
         places = self._places(prompt, length + 2)
         reply = Reply(self._stages.thinker.context.talker_rows[:length], places.rows, rows)
-        start = time.perf_counter()
         sampler = speech.sampler(reply, np.random.default_rng([plan.seed, 0x2E]), plan.codes)
-        for code in speech.codes(reply, plan.voice, sampler):
-            spoken.codes.append(code)
-        spoken.talker_s = time.perf_counter() - start
+        codes = speech.codes(reply, plan.voice, sampler, spoken)
         noise = Noise(plan.seed, self.manifest.flow.mel_bins)
-        for samples in speech.sound(spoken.codes, plan.voice, noise, plan.solver, spoken):
+        for samples in speech.sound(codes, plan.voice, noise, plan.solver, spoken):
             if not progress.first_audio_s:
                 progress.first_audio_s = time.perf_counter() - progress.start
             yield AudioDelta(samples, self.manifest.vocoder.rate)
