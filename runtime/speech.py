@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,12 +28,12 @@ class Reply:
     Args:
         prompt: f32 [P, hidden], the thinker's rows of the whole prompt.
         positions: int64 [3, P + 2], of the prompt, the voice and the reply's first token.
-        rows: f32 [hidden] each, one for every token of the reply that the thinker read.
+        rows: f32 [hidden] each, one for every token of the reply that the thinker reads; they may still be coming.
     """
 
     prompt: NDArray[np.float32]
     positions: NDArray[np.int64]
-    rows: Sequence[NDArray[np.float32]]
+    rows: Iterable[NDArray[np.float32]]
 
 
 @dataclass
@@ -78,11 +78,18 @@ class Speech:
         self._talker.keep(rows)
 
     def codes(self, reply: Reply, voice: str, sampler: Sampler, spoken: Spoken) -> Iterator[int]:
-        """Speech codes up to the stop id, which is not one of them."""
+        """Speech codes up to the stop id, which is not one of them; none for a reply without rows."""
         talker, sampling = self._talker, sampler.sampling
+        rest = iter(reply.rows)
+        first = next(rest, None)
+        if first is None:
+            return
         start = time.perf_counter()
-        talker.begin(reply.prompt, reply.positions, self._voices[voice], reply.rows[0])
-        for row in talker.reply_rows(reply.rows[1:]):
+        talker.begin(reply.prompt, reply.positions, self._voices[voice], first)
+        spoken.talker_s += time.perf_counter() - start
+        rows = talker.reply_rows(rest)
+        while True:
+            start = time.perf_counter()
             code = talker.step(sampler)
             spoken.talker_s += time.perf_counter() - start
             if code in sampling.stop:
@@ -91,8 +98,10 @@ class Speech:
             yield code
             if len(spoken.codes) >= sampling.max_tokens:
                 return
+            row = next(rows)
             start = time.perf_counter()
             talker.advance(code, row)
+            spoken.talker_s += time.perf_counter() - start
 
     def sampler(self, reply: Reply, rng: np.random.Generator, sampling: Sampling) -> Sampler:
         """A sampler that has seen what the reference counts as seen."""
