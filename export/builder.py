@@ -44,7 +44,7 @@ class GraphBuilder:
     def op(
         self,
         kind: str,
-        inputs: Sequence[ir.Value],
+        inputs: Sequence[ir.Value | None],
         attributes: Attributes | None = None,
         *,
         domain: str = "",

@@ -83,7 +83,6 @@ class FlowConfig:
     look_ahead: tuple[int, ...]
     look_backward: tuple[int, ...]
     rope_theta: float
-    max_frames: int
     speaker: Mapping[str, Any]
     """The enc_* keys, for transformers' ECAPA module, whose only user is the exporter."""
 
@@ -282,7 +281,6 @@ def _flow(dit: _Section) -> FlowConfig:
         look_ahead=tuple(dit.find("look_ahead_layers", (10,))),
         look_backward=tuple(dit.find("look_backward_layers", (0, 20))),
         rope_theta=float(rope.get("rope_theta") or dit.find("rope_theta", 10000.0)),
-        max_frames=dit.find("max_position_embeddings", 32768),
         speaker={key: dit.get(key) for key in speaker_keys},
     )
 

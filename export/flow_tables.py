@@ -39,8 +39,9 @@ def flow_tables(
         sway: of the time points.
 
     Yields:
-        times [n] f64, modulations [n, 6·layers + 2, hidden] f32 (per layer: shift, scale, gate of attention, then of
-        the feed-forward; last: scale, shift of the final norm), speaker.unconditional and speaker.<voice> [hidden].
+        times [n] f64, modulations [n, 6·layers + 2, hidden] f32 (per layer: shift, 1 + scale, gate of attention, then
+        of the feed-forward; last: 1 + scale, shift of the final norm), speaker.unconditional and speaker.<voice>
+        [hidden].
     """
     times = sorted(
         {
@@ -65,8 +66,10 @@ def _modulations(checkpoint: Checkpoint, times: list[float]) -> np.ndarray:
         weight = checkpoint.tensor(f"{PREFIX}{name}.weight").double()
         bias = checkpoint.tensor(f"{PREFIX}{name}.bias").double()
         values = F.linear(embedding, weight, bias).reshape(len(times), -1, hidden)
-        table[:, row : row + values.shape[1]] = values.numpy()
-        row += values.shape[1]
+        count = values.shape[1]
+        values[:, [1, 4] if count == 6 else [0]] += 1
+        table[:, row : row + count] = values.numpy()
+        row += count
     return table
 
 

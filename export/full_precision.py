@@ -27,7 +27,7 @@ from .checkpoint import Checkpoint
 from .config import DecoderConfig
 from .decoder import TALKER, THINKER, DecoderNames
 from .flow import flow
-from .graphs import Tick
+from .graphs import Tick, outputs_of
 from .inputs import AudioInputs, FlowInputs, GraphInputs, VisionInputs, VocoderInputs
 from .reference import Reference
 from .vision_encoder import vision_encoder
@@ -49,7 +49,7 @@ class TorchSession:
     """A module where the runtime expects an ONNX Runtime session of its graph.
 
     Args:
-        module: in eval mode, with one output.
+        module: in eval mode.
         inputs: the graph's names of what its forward takes, in that order.
     """
 
@@ -61,7 +61,7 @@ class TorchSession:
     def run(self, names: None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs (`names` is None) for feeds by name."""
         values = [torch.tensor(feeds[name]) for name in self._inputs]
-        return [self._module(*values).numpy()]
+        return outputs_of(self._module, values)
 
 
 class FullPrecision:

@@ -66,18 +66,23 @@ class VisionSample(_Sample):
 
 
 class FlowSample(_Sample):
-    """Sizes: conditions (2 with guidance), blocks, frames (real ones)."""
+    """Sizes: conditions (2 with guidance), blocks; before, frames and kept as in the graph."""
 
-    def make(self, conditions: int, blocks: int, frames: int) -> dict[str, Tensor]:  # pyright: ignore  # noqa: D102
+    def make(self, conditions: int, blocks: int, before: int, frames: int, kept: int) -> dict[str, Tensor]:  # pyright: ignore  # noqa: D102
         flow = self.config.flow
         length = blocks * flow.block
         shape = (conditions, length // flow.repeats)
+        past = (len(flow.look_backward), conditions, flow.block, flow.heads * flow.head_dim)
         return {
             "noisy": self.normal(length, flow.mel_bins),
             "codes": torch.randint(0, flow.num_embeds, shape, generator=self.generator),
             "speaker": self.normal(conditions, flow.hidden),
             "modulation": self.normal(6 * flow.layers + 2, flow.hidden) * 0.3,
+            "before": torch.tensor(before),
             "frames": torch.tensor(frames),
+            "kept": torch.tensor(kept),
+            "past_keys": self.normal(*past),
+            "past_values": self.normal(*past),
         }
 
 
@@ -163,9 +168,17 @@ class FlowInputs(GraphInputs):
         "codes": {0: "conditions", 1: "codes"},
         "speaker": {0: "conditions"},
         "modulation": {},
+        "before": {},
         "frames": {},
+        "kept": {},
+        "past_keys": {1: "conditions"},
+        "past_values": {1: "conditions"},
     }
-    RESULTS: ClassVar[Axes] = {"velocity": {0: "conditions", 1: "mel_frames"}}
+    RESULTS: ClassVar[Axes] = {
+        "velocity": {0: "conditions", 1: "mel_frames"},
+        "present_keys": {1: "conditions"},
+        "present_values": {1: "conditions"},
+    }
 
 
 class VocoderInputs(GraphInputs):

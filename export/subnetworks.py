@@ -18,6 +18,7 @@ from .checkpoint import Checkpoint
 from .config import DecoderConfig
 from .decoder import TALKER, THINKER, DecoderNames, decoder_graph
 from .flow import flow
+from .flow_graph import flow_graph
 from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, validate_graph
 from .reference import Reference
 from .validation import validate_decoder
@@ -72,21 +73,17 @@ def export_vision_encoder(checkpoint: Checkpoint, folder: Path, rounding: Roundi
 
 
 def export_flow(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
-    """Trace with guidance; check without, at one block, and at an incomplete last block."""
-    block = checkpoint.config.flow.block
-    return _traced(
-        "flow",
-        folder,
-        rounding,
-        tick,
-        flow(checkpoint),
-        inputs.FlowInputs(checkpoint.config),
-        {"conditions": 2, "blocks": 3, "frames": 3 * block - 12},
-        [
-            {"conditions": 1, "blocks": 1, "frames": block},
-            {"conditions": 2, "blocks": 5, "frames": 5 * block - 10},
-        ],
-    )
+    """Build by hand; check with guidance and without, at a whole utterance of one block and inside a longer one."""
+    path, block = folder / "flow.onnx", checkpoint.config.flow.block
+    graph = flow_graph(checkpoint)
+    finish(graph.model, graph.matrices, rounding)
+    save_graph(graph.model, path, tick)
+    shapes = [
+        {"conditions": 1, "blocks": 1, "before": 0, "frames": block, "kept": 1},
+        {"conditions": 2, "blocks": 4, "before": block, "frames": 4 * block - 10, "kept": 3},
+    ]
+    error = validate_graph(path, flow(checkpoint), inputs.FlowInputs(checkpoint.config), shapes, rounding)
+    return _written(path, error)
 
 
 def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:

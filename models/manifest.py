@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import BundleError
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]
@@ -170,8 +170,10 @@ class Flow(Record, frozen=True):
     """Mel frames per code."""
     block: int
     """Frames of one attention block."""
-    max_frames: int
-    """Longest utterance in mel frames."""
+    back_layers: int
+    """Layers that look at the block before, and keep keys and values for the next chunk."""
+    width: int
+    """Of a frame's keys or values: heads · head size."""
     solver: SolverName
     steps: int
     guidance: float

@@ -95,6 +95,8 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # Several stages run at once: a thread that has nothing to do must leave its core to the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(bundle.path(graph.graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this

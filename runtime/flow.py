@@ -1,9 +1,13 @@
-"""Speech codes to mel: the flow's ODE solver around the one-evaluation graph (FACTS §6.1, §6.2)."""
+"""Speech codes to mel, a chunk at a time: the flow's ODE solver around the graph of one evaluation (FACTS §6.1, §6.2).
+
+A block of frames sees two blocks back and one ahead in each evaluation. What it sees of the past is kept from chunk
+to chunk, evaluation by evaluation, so that nothing is computed again and the left side of a chunk is exact. Of what
+comes, some blocks are computed with a chunk and then again with the next one; the further, the closer to exact.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +16,15 @@ from numpy.typing import NDArray
 
 from ..models.errors import RequestError
 from ..models.manifest import Flow as Settings
-from ..models.manifest import SolverName
 from ..models.schedule import time_points
+from .noise import Noise
+from .solver import NO_GUIDANCE, Solver, advance
 
-NO_GUIDANCE = 1e-5
-"""Below this the unconditional branch is not computed at all, as in the reference."""
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How the ODE is solved. `steps` counts time points: N points are N-1 intervals, of 1 (Euler) or 4 evaluations."""
-
-    name: SolverName
-    steps: int
-    guidance: float
-
-
-class Noise:
-    """Standard normal frames, addressed by absolute index: chunks that overlap see the same noise.
-
-    Args:
-        seed: any integer.
-        bins: of the mel.
-    """
-
-    def __init__(self, seed: int, bins: int) -> None:
-        self._rng = np.random.default_rng([seed, 0x0E])
-        self._frames = np.empty((0, bins), np.float32)
-
-    def frames(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Frames start..stop, [stop - start, bins]."""
-        missing = stop - len(self._frames)
-        if missing > 0:
-            more = self._rng.standard_normal((missing, self._frames.shape[1]), np.float32)
-            self._frames = np.concatenate([self._frames, more])
-        return self._frames[start:stop]
+F32 = NDArray[np.float32]
 
 
 class Flow:
-    """Mel of a whole utterance.
+    """Mels from codes.
 
     Args:
         session: of the bundle's flow.
@@ -59,11 +33,11 @@ class Flow:
     """
 
     def __init__(self, session: ort.InferenceSession, settings: Settings, tables: Path) -> None:
-        self._session = session
-        self._settings = settings
+        self.session = session
+        self.settings = settings
         with np.load(tables) as arrays:
             self._times: NDArray[np.float64] = arrays["times"]
-            self._modulations: NDArray[np.float32] = arrays["modulations"]
+            self._modulations: F32 = arrays["modulations"]
             self._speakers = {
                 name.removeprefix("speaker."): arrays[name] for name in arrays.files if name.startswith("speaker.")
             }
@@ -74,99 +48,122 @@ class Flow:
         Raises:
             RequestError: and says which step counts there are.
         """
-        counts = self._settings.schedules.get(solver.name, ())
+        counts = self.settings.schedules.get(solver.name, ())
         if solver.steps not in counts:
             raise RequestError(
                 f"the solver {solver.name} with {solver.steps} steps is not in this bundle's tables; "
                 f"use {', '.join(map(str, counts))} steps"
             )
 
-    def mel(
-        self, codes: NDArray[np.int64], voice: str, noise: NDArray[np.float32], solver: Solver
-    ) -> NDArray[np.float32]:
-        """Solve from noise to mel.
+    def begin(self, voice: str, noise: Noise, solver: Solver) -> FlowStream:
+        """Start an utterance.
 
         Args:
-            codes: [n]; ids outside the code table are read as 0.
             voice: a name of the manifest.
-            noise: [n·repeats, bins], the state at time 0.
-            solver: schedule and guidance.
-
-        Returns:
-            [n·repeats, bins], natural logarithm.
+            noise: the state at time 0.
+            solver: schedule, guidance and look-ahead.
 
         Raises:
-            RequestError: schedule not in the table, or more codes than the model's longest utterance.
+            RequestError: schedule not in the table.
         """
         self.check(solver)
-        frames = len(codes) * self._settings.repeats
-        if frames > self._settings.max_frames:
-            raise RequestError(
-                f"{len(codes)} codes are more than this model can speak at once "
-                f"({self._settings.max_frames // self._settings.repeats}); lower --max-codes"
-            )
-        field = _Field(self._session, self._settings, self._conditions(codes, voice, solver), frames, solver.guidance)
-        padding = -frames % self._settings.block
-        state = np.pad(noise, ((0, padding), (0, 0)))
-        for start, end in itertools.pairwise(time_points(solver.steps, self._settings.sway)):
-            advance = self._euler if solver.name == "euler" else self._rk4
-            state = state + advance(field, state, start, end)
-        return state[:frames]
+        speakers = [self._speakers[voice]]
+        if solver.guidance >= NO_GUIDANCE:
+            speakers.append(self._speakers["unconditional"])
+        return FlowStream(self, np.stack(speakers), noise, solver)
 
-    def _conditions(
-        self, codes: NDArray[np.int64], voice: str, solver: Solver
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Codes [R, n + padding] and speaker rows [R, hidden]; with guidance the second condition is empty."""
-        known = np.where((codes >= 0) & (codes < self._settings.codes), codes, 0)
-        known = np.pad(known, (0, -len(codes) % (self._settings.block // self._settings.repeats)))
-        if solver.guidance < NO_GUIDANCE:
-            return known[None], self._speakers[voice][None]
-        rows = np.stack([self._speakers[voice], self._speakers["unconditional"]])
-        return np.stack([known, np.zeros_like(known)]), rows
+    def mel(self, codes: NDArray[np.int64], voice: str, noise: Noise, solver: Solver) -> F32:
+        """A whole utterance at once: [n·repeats, bins] for codes [n]; see `begin` and `FlowStream.step`."""
+        return self.begin(voice, noise, solver).step(codes, last=True)
 
-    def _modulation(self, time: float) -> NDArray[np.float32]:
+    def modulation(self, time: float) -> F32:
+        """Of the network at a time point of a schedule in the table: [6·layers + 2, hidden]."""
         index = int(np.abs(self._times - time).argmin())
         assert abs(self._times[index] - time) < 1e-6, f"time {time} is not in the table"
         return self._modulations[index]
 
-    def _euler(self, field: _Field, state: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:
-        return field.velocity(state, self._modulation(start)) * np.float32(end - start)
 
-    def _rk4(self, field: _Field, state: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:
-        """One step of the 3/8 rule."""
-        width = end - start
-        h = np.float32(width)
-        k1 = field.velocity(state, self._modulation(start))
-        k2 = field.velocity(state + h * k1 / 3, self._modulation(start + width / 3))
-        k3 = field.velocity(state + h * (k2 - k1 / 3), self._modulation(start + width * 2 / 3))
-        k4 = field.velocity(state + h * (k1 - k2 + k3), self._modulation(end))
-        return (k1 + 3 * (k2 + k3) + k4) * (h / 8)
+class FlowStream:
+    """One utterance.
 
+    Args:
+        flow: to compute with.
+        speakers: [R, hidden], of the conditions: with guidance the second one is no voice at all.
+        noise: the state at time 0.
+        solver: checked.
+    """
 
-class _Field:
-    """The velocity field of one utterance: what stays the same over all evaluations, bound once."""
+    def __init__(self, flow: Flow, speakers: F32, noise: Noise, solver: Solver) -> None:
+        self._flow = flow
+        self._settings = flow.settings
+        self._speakers = speakers
+        self._noise = noise
+        self._solver = solver
+        self.reset()
 
-    def __init__(
-        self,
-        session: ort.InferenceSession,
-        settings: Settings,
-        conditions: tuple[NDArray[np.int64], NDArray[np.float32]],
-        frames: int,
-        guidance: float,
-    ) -> None:
-        self._session = session
-        self._constant = {
-            "codes": conditions[0],
-            "speaker": conditions[1],
+    def reset(self) -> None:
+        """Begin the utterance anew."""
+        settings = self._settings
+        self._waiting = np.empty(0, np.int64)
+        self._done = 0
+        nothing = np.zeros((settings.back_layers, len(self._speakers), settings.block, settings.width), np.float32)
+        # Before the first block there is nothing, in whichever evaluation.
+        self._past: list[tuple[F32, F32]] | None = None
+        self._nothing = (nothing, nothing)
+
+    def step(self, codes: NDArray[np.int64], *, last: bool) -> F32:
+        """Take more codes, and solve from noise to mel what can be.
+
+        Args:
+            codes: [n], any number; ids outside the code table are read as 0.
+            last: the utterance ends with them.
+
+        Returns:
+            [m, bins], natural logarithm: all blocks whose look-ahead is there; at the end, all there are.
+        """
+        settings = self._settings
+        known = np.where((codes >= 0) & (codes < settings.codes), codes, 0)
+        self._waiting = np.concatenate([self._waiting, known])
+        size = settings.block // settings.repeats
+        blocks = -(-len(self._waiting) // size) if last else len(self._waiting) // size
+        kept = blocks if last else blocks - self._solver.lookahead
+        if kept < 1:
+            return np.empty((0, settings.mel_bins), np.float32)
+        chunk = self._waiting[: blocks * size]
+        mel = self._solve(chunk, blocks, kept)
+        self._waiting = self._waiting[kept * size :]
+        self._done += kept
+        return mel[: min(kept * settings.block, len(chunk) * settings.repeats)]
+
+    def _solve(self, chunk: NDArray[np.int64], blocks: int, kept: int) -> F32:
+        settings, solver = self._settings, self._solver
+        length, first = blocks * settings.block, self._done * settings.block
+        frames = len(chunk) * settings.repeats
+        codes = np.zeros((len(self._speakers), length // settings.repeats), np.int64)
+        codes[0, : len(chunk)] = chunk
+        feeds = {
+            "codes": codes,
+            "speaker": self._speakers,
+            "before": np.array(settings.block if self._done else 0, np.int64),
             "frames": np.array(frames, np.int64),
+            "kept": np.array(kept, np.int64),
         }
-        self._guidance = np.float32(guidance)
+        present: list[tuple[F32, F32]] = []
 
-    def velocity(self, state: NDArray[np.float32], modulation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[F, bins] -> [F, bins]; with guidance c + g·(c - u)."""
-        feeds = {"noisy": state.astype(np.float32, copy=False), "modulation": modulation, **self._constant}
-        velocity = np.asarray(self._session.run(None, feeds)[0])
-        if len(velocity) == 1:
-            return velocity[0]
-        conditional, unconditional = velocity
-        return conditional + (conditional - unconditional) * self._guidance
+        def velocity(state: F32, time: float) -> F32:
+            keys, values = self._nothing if self._past is None else self._past[len(present)]
+            given = {"noisy": state.astype(np.float32, copy=False), "modulation": self._flow.modulation(time)}
+            outputs = self._flow.session.run(None, {**feeds, **given, "past_keys": keys, "past_values": values})
+            branches, keys, values = (np.asarray(output) for output in outputs)
+            present.append((keys, values))
+            if len(branches) == 1:
+                return branches[0]
+            conditional, unconditional = branches
+            return conditional + (conditional - unconditional) * np.float32(solver.guidance)
+
+        # Frames that only fill the last block start from noise as well; nothing sees them.
+        state = self._noise.frames(first, first + length)
+        for start, end in itertools.pairwise(time_points(solver.steps, settings.sway)):
+            state = state + advance(solver.name, velocity, state, start, end)
+        self._past = present
+        return state

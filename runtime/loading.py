@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,20 +12,25 @@ import numpy as np
 
 from ..models.bundle import Bundle, open_bundle
 from ..models.errors import RequestError
+from ..models.manifest import SubnetworkName
 from ..models.store import resolve
 from .decoder import Decoder
 from .encoders import AudioEncoder, VisionEncoder
-from .engine import DECODERS, DecoderName, EngineChoice, Engines, choose_engines, open_decoder, open_session
+from .engine import DECODERS, DecoderName, EngineChoice, choose_engines, open_decoder, open_session
 from .flow import Flow
 from .messages import Message
 from .perception import Perception
 from .prompt import ChatTemplate, PromptBuilder
-from .session import Session, Stages
+from .session import Session
 from .speech import Speech
+from .stages import Stages
 from .talker import Talker
 from .thinker import Embeddings, Thinker
 from .tokenizer import Tokenizer
 from .vocoder import Vocoder
+
+OTHERS: tuple[SubnetworkName, ...] = ("audio_encoder", "vision_encoder", "flow", "vocoder")
+"""Subnetworks that are ONNX Runtime's alone."""
 
 
 def load(
@@ -76,28 +82,32 @@ def load_stages(
     codes = Embeddings(bundle.path(manifest.codec_embeddings))
     with np.load(bundle.path(manifest.voices.file)) as arrays:
         voices = {name: int(arrays[f"{name}.bos_token"]) for name in manifest.voices.names}
-    flow = Flow(open_session(bundle, "flow", threads), manifest.flow, bundle.path(manifest.flow.tables))
-    vocoder = Vocoder(open_session(bundle, "vocoder", threads), manifest.vocoder)
+    # Most of the time goes into laying weights out for the kernels, one core a graph: together they take half of it.
+    with ThreadPoolExecutor() as pool:
+        decoders = {name: pool.submit(open_decoder, bundle, name, engines.of[name], threads) for name in DECODERS}
+        sessions = {name: pool.submit(open_session, bundle, name, threads) for name in OTHERS}
+    flow = Flow(sessions["flow"].result(), manifest.flow, bundle.path(manifest.flow.tables))
+    vocoder = Vocoder(sessions["vocoder"].result(), manifest.vocoder)
     perception = Perception(
-        AudioEncoder(open_session(bundle, "audio_encoder", threads), manifest.audio),
-        VisionEncoder(open_session(bundle, "vision_encoder", threads), manifest.vision),
+        AudioEncoder(sessions["audio_encoder"].result(), manifest.audio),
+        VisionEncoder(sessions["vision_encoder"].result(), manifest.vision),
         manifest.audio,
         manifest.vision,
         max_pixels,
     )
     prompts = PromptBuilder(tokenizer, template, manifest.tokens, manifest.clock, manifest.vision.merge)
 
-    def joined(engines: Engines) -> Stages:
-        def decoder(name: DecoderName) -> Decoder:
-            return open_decoder(bundle, name, engines.of[name], threads)
-
-        thinker = Thinker(decoder("thinker"), words)
-        talker = Talker(decoder("talker"), codes, words, manifest.tokens)
+    def joined(decoders: Mapping[DecoderName, Decoder], notes: tuple[str, ...] = ()) -> Stages:
+        thinker = Thinker(decoders["thinker"], words)
+        talker = Talker(decoders["talker"], codes, words, manifest.tokens)
         speech = Speech(talker, flow, vocoder, manifest, voices)
-        return Stages(bundle, tokenizer, prompts, perception, thinker, speech, engines.notes)
+        return Stages(bundle, tokenizer, prompts, perception, thinker, speech, notes)
 
-    stages = joined(engines)
+    stages = joined({name: opened.result() for name, opened in decoders.items()}, engines.notes)
     onnx = all(manifest.subnetworks[name].on("onnx") for name in DECODERS)
     if engine == "auto" and onnx and "llama" in engines.of.values():
-        return replace(stages, on_onnx=cache(lambda: joined(Engines({"thinker": "onnx", "talker": "onnx"}))))
+        return replace(
+            stages,
+            on_onnx=cache(lambda: joined({name: open_decoder(bundle, name, "onnx", threads) for name in DECODERS})),
+        )
     return stages

@@ -9,7 +9,7 @@ import msgspec
 
 from ..models.errors import RequestError
 from ..models.manifest import Manifest, Sampling, SolverName
-from .flow import Solver
+from .solver import LOOKAHEAD, Solver
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Options:
     """Time points of the flow's solver, as the reference's num_steps: N points are N-1 intervals."""
     guidance: float | None = None
     """Strength of the flow's guidance; 0 halves its cost."""
+    lookahead: int = LOOKAHEAD
+    """Blocks of codes (12, a quarter of a second, for the published models) that the flow waits for beyond those it
+    makes sound of: more are later and closer to what the whole speech at once would be."""
     seed: int | None = None
     """Of everything random; None draws one, which the statistics report."""
 
@@ -61,10 +64,13 @@ def decide(options: Options, manifest: Manifest) -> Plan:
     guidance = manifest.flow.guidance if options.guidance is None else options.guidance
     if not 0 <= guidance <= 10:
         raise RequestError(f"guidance {guidance:g} is out of range; use 0 (off) to 10")
+    if options.lookahead < 1:
+        raise RequestError(f"a look-ahead of {options.lookahead} blocks cannot be; use 1 or more")
     solver = Solver(
         options.solver or manifest.flow.solver,
         manifest.flow.steps if options.flow_steps is None else options.flow_steps,
         guidance,
+        options.lookahead,
     )
     text = _sampling(options.text_sampling, manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
     codes = _sampling(options.code_sampling, manifest.talker_sampling, options.max_codes, options.greedy, "codes")
@@ -75,7 +81,7 @@ def decide(options: Options, manifest: Manifest) -> Plan:
 
 
 def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
-    """Shorten the longest text and speech to what the model's contexts and its flow leave.
+    """Shorten the longest text and speech to what the model's contexts leave.
 
     Args:
         plan: decided.
@@ -92,10 +98,9 @@ def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
             f"the prompt takes {used} positions; this model has {manifest.thinker.context}. "
             "Shorten the text or the media (--max-pixels for pictures), or start a new conversation"
         )
-    speakable = min(left, manifest.flow.max_frames // manifest.flow.repeats)
     shorter = [
-        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, most))
-        for sampling, most in ((plan.text, left), (plan.codes, speakable))
+        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, left))
+        for sampling in (plan.text, plan.codes)
     ]
     return replace(plan, text=shorter[0], codes=shorter[1])
 

@@ -1,65 +1,28 @@
-"""One conversation: the only place where the stages are joined."""
+"""One conversation: its history, its prompts, and whose turn it is."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.bundle import Bundle
 from ..models.errors import RequestError
 from ..models.manifest import Clock, Manifest
-from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
-from .flow import Noise
+from .events import Event, Notice
 from .llama import OUT_OF_ORDER
 from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
-from .options import Options, Plan, decide, fit
-from .perception import Perception, Rows
+from .options import Options, decide, fit
+from .perception import Rows
 from .positions import Positions, Span, mrope
-from .prompt import Prompt, PromptBuilder
-from .sampling import Sampler
-from .speech import Reply, Speech, Spoken
-from .thinker import Reading, Thinker
-from .tokenizer import TextStream, Tokenizer
+from .prompt import Prompt
+from .response import Progress, Response
+from .stages import Stages
+from .thinker import Reading
 
 Place = Callable[[int, Sequence[Span], Clock, int], Positions]
 """Like `mrope`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stages:
-    """Everything a session joins; `load` makes it from a bundle."""
-
-    bundle: Bundle
-    tokenizer: Tokenizer
-    prompts: PromptBuilder
-    perception: Perception
-    thinker: Thinker
-    speech: Speech
-    notes: tuple[str, ...] = ()
-    """What the user should know of how the bundle was loaded."""
-    on_onnx: Callable[[], Stages] | None = None
-    """Loads the same with thinker and talker on ONNX Runtime, for what llama.cpp cannot read; None if there is none."""
-
-
-@dataclass
-class _Progress:
-    """What a response has come to so far. Times in seconds; `start` is a reading of the clock."""
-
-    start: float
-    plan: Plan
-    prompt_rows: int
-    moves: bool
-    """Whether thinker and talker change the engine for it."""
-    prefilled_rows: int = 0
-    media_s: float = 0.0
-    prefill_s: float = 0.0
-    text_s: float = 0.0
-    first_text_s: float = 0.0
-    first_audio_s: float = 0.0
 
 
 class Session:
@@ -147,7 +110,7 @@ class Session:
         moves = not self._reads(prompt, places, speech=plan.speech)
         if moves and self._stages.on_onnx is None:
             raise RequestError(OUT_OF_ORDER)
-        progress = _Progress(start, plan, len(prompt.ids), moves, media_s=time.perf_counter() - start)
+        progress = Progress(start, plan, len(prompt.ids), moves, media_s=time.perf_counter() - start)
         self._stages.perception.forget(set(media))
         self._asked = prompt
         return self._respond(question, prompt, places, media, progress)
@@ -167,7 +130,7 @@ class Session:
         return not speech or self._stages.speech.reads(self._places(prompt, len(prompt.ids) + 2).rows)
 
     def _respond(
-        self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress
+        self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: Progress
     ) -> Iterator[Event]:
         if self._asked is not prompt:
             # What was said since then is not in its prompt.
@@ -179,15 +142,9 @@ class Session:
                 self._stages = self._stages.on_onnx()
                 yield Notice("llama.cpp cannot follow a clip together with its own sound; ONNX Runtime goes on instead")
             self._prefill(prompt, places, media, progress)
-            rows: list[NDArray[np.float32]] = []
-            text = ""
-            for delta in self._write(progress, ids, rows):
-                text += delta.text
-                yield delta
-            spoken = Spoken()
-            if progress.plan.speech and rows:
-                yield from self._speak(prompt, rows, progress, spoken)
-            yield self._done(text, ids, progress, spoken)
+            # The voice and the first reply token are two more tokens of text to the talker.
+            response = Response(self._stages, self._places(prompt, len(prompt.ids) + 2).rows, progress, ids)
+            yield from response.events()
         finally:
             self._busy = False
             if ids:
@@ -195,7 +152,7 @@ class Session:
                 reply = Tokens(said, self._stages.tokenizer.decode(said))
                 self._history += [question, assistant(reply)]
 
-    def _prefill(self, prompt: Prompt, places: Positions, media: list[Media], progress: _Progress) -> None:
+    def _prefill(self, prompt: Prompt, places: Positions, media: list[Media], progress: Progress) -> None:
         start = time.perf_counter()
         encoded = [self._stages.perception.rows(part) for part in media]
         progress.media_s += time.perf_counter() - start
@@ -206,73 +163,6 @@ class Session:
         self._stages.speech.keep(kept)
         progress.prefilled_rows = len(prompt.ids) - kept
         progress.prefill_s = time.perf_counter() - start
-
-    def _write(self, progress: _Progress, ids: list[int], rows: list[NDArray[np.float32]]) -> Iterator[TextDelta]:
-        """Generate the text; `ids` and `rows` are filled on the way. The last token is never read (FACTS §5)."""
-        thinker, sampling = self._stages.thinker, progress.plan.text
-        rng = np.random.default_rng([progress.plan.seed, 0x1E])
-        sampler = Sampler(sampling, self.manifest.thinker.vocab, rng, thinker.context.ids.tolist())
-        stream = TextStream(self._stages.tokenizer)
-        start = time.perf_counter()
-        while True:
-            token = thinker.pick(sampler)
-            ids.append(token)
-            ended = token in sampling.stop or len(ids) >= sampling.max_tokens
-            # What ends the text is not part of it; a piece of a character still held back is.
-            piece = "" if token in sampling.stop else stream.push(token)
-            piece += stream.finish() if ended else ""
-            now = time.perf_counter()
-            progress.text_s += now - start
-            if len(ids) == 1:
-                progress.first_text_s = now - progress.start
-            if piece:
-                yield TextDelta(piece)
-            if ended:
-                return
-            start = time.perf_counter()
-            rows.append(thinker.advance(token))
-
-    def _speak(
-        self, prompt: Prompt, rows: list[NDArray[np.float32]], progress: _Progress, spoken: Spoken
-    ) -> Iterator[AudioDelta]:
-        speech, plan = self._stages.speech, progress.plan
-        length = len(prompt.ids)
-        # The voice and the first reply token are two more tokens of text to the talker.
-        places = self._places(prompt, length + 2)
-        reply = Reply(self._stages.thinker.context.talker_rows[:length], places.rows, rows)
-        start = time.perf_counter()
-        sampler = speech.sampler(reply, np.random.default_rng([plan.seed, 0x2E]), plan.codes)
-        for code in speech.codes(reply, plan.voice, sampler):
-            spoken.codes.append(code)
-        spoken.talker_s = time.perf_counter() - start
-        noise = Noise(plan.seed, self.manifest.flow.mel_bins)
-        for samples in speech.sound(spoken.codes, plan.voice, noise, plan.solver, spoken):
-            if not progress.first_audio_s:
-                progress.first_audio_s = time.perf_counter() - progress.start
-            yield AudioDelta(samples, self.manifest.vocoder.rate)
-
-    def _done(self, text: str, ids: list[int], progress: _Progress, spoken: Spoken) -> Done:
-        rate = self.manifest.vocoder.rate
-        audio_s = spoken.samples / rate
-        busy = spoken.talker_s + spoken.flow_s + spoken.vocoder_s
-        stats = Statistics(
-            prompt_rows=progress.prompt_rows,
-            prefilled_rows=progress.prefilled_rows,
-            media_s=progress.media_s,
-            prefill_s=progress.prefill_s,
-            first_text_s=progress.first_text_s,
-            text_s=progress.text_s,
-            text_tokens_per_s=len(ids) / progress.text_s if progress.text_s else 0.0,
-            talker_s=spoken.talker_s,
-            codes_per_s=len(spoken.codes) / spoken.talker_s if spoken.talker_s else 0.0,
-            flow_s=spoken.flow_s,
-            vocoder_s=spoken.vocoder_s,
-            first_audio_s=progress.first_audio_s,
-            audio_s=audio_s,
-            real_time_factor=busy / audio_s if audio_s else 0.0,
-            seed=progress.plan.seed,
-        )
-        return Done(text, tuple(ids), tuple(spoken.codes), spoken.samples, rate, stats)
 
 
 def _media(messages: Sequence[Message]) -> list[Media]:

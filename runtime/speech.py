@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.manifest import Manifest, Sampling
-from .flow import Flow, Noise, Solver
+from .flow import Flow
+from .noise import Noise
 from .sampling import Sampler
+from .solver import Solver
 from .talker import Talker
 from .vocoder import Vocoder
+
+LARGEST_CHUNK = 8
+"""Blocks of codes made sound at a time, once sound is under way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +28,12 @@ class Reply:
     Args:
         prompt: f32 [P, hidden], the thinker's rows of the whole prompt.
         positions: int64 [3, P + 2], of the prompt, the voice and the reply's first token.
-        rows: f32 [hidden] each, one for every token of the reply that the thinker read.
+        rows: f32 [hidden] each, one for every token of the reply that the thinker reads; they may still be coming.
     """
 
     prompt: NDArray[np.float32]
     positions: NDArray[np.int64]
-    rows: Sequence[NDArray[np.float32]]
+    rows: Iterable[NDArray[np.float32]]
 
 
 @dataclass
@@ -72,36 +77,73 @@ class Speech:
         """Only the first `rows` rows of the last prompt are part of the next one."""
         self._talker.keep(rows)
 
-    def codes(self, reply: Reply, voice: str, sampler: Sampler) -> Iterator[int]:
-        """Speech codes up to the stop id, which is not one of them."""
+    def codes(self, reply: Reply, voice: str, sampler: Sampler, spoken: Spoken) -> Iterator[int]:
+        """Speech codes up to the stop id, which is not one of them; none for a reply without rows."""
         talker, sampling = self._talker, sampler.sampling
-        talker.begin(reply.prompt, reply.positions, self._voices[voice], reply.rows[0])
-        for count, row in enumerate(talker.reply_rows(reply.rows[1:]), start=1):
+        rest = iter(reply.rows)
+        first = next(rest, None)
+        if first is None:
+            return
+        start = time.perf_counter()
+        talker.begin(reply.prompt, reply.positions, self._voices[voice], first)
+        spoken.talker_s += time.perf_counter() - start
+        rows = talker.reply_rows(rest)
+        while True:
+            start = time.perf_counter()
             code = talker.step(sampler)
+            spoken.talker_s += time.perf_counter() - start
             if code in sampling.stop:
                 return
+            spoken.codes.append(code)
             yield code
-            if count >= sampling.max_tokens:
+            if len(spoken.codes) >= sampling.max_tokens:
                 return
+            row = next(rows)
+            start = time.perf_counter()
             talker.advance(code, row)
+            spoken.talker_s += time.perf_counter() - start
 
     def sampler(self, reply: Reply, rng: np.random.Generator, sampling: Sampling) -> Sampler:
         """A sampler that has seen what the reference counts as seen."""
         return Sampler(sampling, self._manifest.talker.vocab, rng, self._talker.seen(len(reply.prompt)))
 
     def sound(
-        self, codes: Sequence[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken
+        self, codes: Iterable[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken
     ) -> Iterator[NDArray[np.float32]]:
-        """Codes to samples [n] f32, in pieces."""
-        if not codes:
-            return
-        start = time.perf_counter()
-        frames = len(codes) * self._manifest.flow.repeats
-        mel = self._flow.mel(np.array(codes, np.int64), voice, noise.frames(0, frames), solver)
-        spoken.flow_s += time.perf_counter() - start
-        start = time.perf_counter()
-        for samples in self._vocoder.samples(mel):
-            spoken.vocoder_s += time.perf_counter() - start
-            spoken.samples += samples.size
-            yield samples
+        """Codes to samples [n] f32, in pieces that come as early as they can and grow on."""
+        flow, vocoder = self._flow.begin(voice, noise, solver), self._vocoder.begin()
+        settings = self._manifest.flow
+        for chunk, last in chunks(codes, settings.block // settings.repeats, solver.lookahead):
             start = time.perf_counter()
+            mel = flow.step(chunk, last=last)
+            between = time.perf_counter()
+            samples = vocoder.step(mel, last=last)
+            spoken.flow_s += between - start
+            spoken.vocoder_s += time.perf_counter() - between
+            spoken.samples += samples.size
+            if samples.size:
+                yield samples
+
+
+def chunks(codes: Iterable[int], block: int, lookahead: int) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    """Codes in the portions in which they are made sound, and whether a portion is the last one.
+
+    The first is what one block's mel takes, and each one after it twice as much as the one before, up to
+    LARGEST_CHUNK blocks: what is computed around a chunk weighs less the longer it is.
+
+    Args:
+        codes: of an utterance.
+        block: codes of a block.
+        lookahead: blocks, see `Solver`.
+    """
+    waiting: list[int] = []
+    size, wanted = 1, (1 + lookahead) * block
+    for code in codes:
+        waiting.append(code)
+        if len(waiting) == wanted:
+            yield np.array(waiting, np.int64), False
+            waiting.clear()
+            size = min(2 * size, LARGEST_CHUNK)
+            wanted = size * block
+    # What was held back for its look-ahead still waits, even when no code came after it.
+    yield np.array(waiting, np.int64), True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class Talker:
         tokens = self._tokens
         return [tokens.codec_mask] * bool(prompt_rows) + [tokens.codec_pad, tokens.codec_start]
 
-    def reply_rows(self, rest: Sequence[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    def reply_rows(self, rest: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Rows for `advance`, without end: the reply's after the first, the end of the text once, then padding."""
         yield from rest
         yield self._words.rows([self._tokens.tts_text_end])[0]

@@ -1,4 +1,4 @@
-"""Mel to samples (FACTS §6.3), a window at a time."""
+"""Mel to samples (FACTS §6.3), a chunk at a time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ..models.manifest import Vocoder as Settings
 
 WINDOW = 200
-"""Mel frames turned into sound at a time (2 s): bounds memory, and the first samples come early."""
+"""Mel frames of a whole utterance turned into sound at a time (2 s): bounds memory."""
 
 
 class Vocoder:
-    """Turns a mel into samples. A sample depends on `reach` frames on either side and on no more, so windows that
-    overlap by that much give what one run over everything would.
+    """Turns mels into samples.
 
     Args:
         session: of the bundle's vocoder.
@@ -25,14 +24,59 @@ class Vocoder:
 
     def __init__(self, session: ort.InferenceSession, settings: Settings) -> None:
         self._session = session
-        self._settings = settings
+        self.settings = settings
+
+    def begin(self) -> VocoderStream:
+        """Start an utterance."""
+        return VocoderStream(self)
 
     def samples(self, mel: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Sound of a whole mel [T, bins], natural logarithm, in pieces [n] f32 of at most WINDOW·hop samples."""
-        hop, reach = self._settings.hop, self._settings.reach
+        """Sound of a whole mel [T, bins], natural logarithm, in pieces [n] f32 that are T·hop together."""
+        stream = self.begin()
         for start in range(0, len(mel), WINDOW):
-            stop = min(start + WINDOW, len(mel))
-            first, last = max(0, start - reach), min(len(mel), stop + reach)
-            window = np.ascontiguousarray(mel[first:last].T[None])
-            sound = np.asarray(self._session.run(None, {"mel": window})[0])
-            yield sound[(start - first) * hop : (stop - first) * hop]
+            sound = stream.step(mel[start : start + WINDOW], last=start + WINDOW >= len(mel))
+            if sound.size:
+                yield sound
+
+    def run(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples [n·hop] of a mel [n, bins] with nothing on either side."""
+        return np.asarray(self._session.run(None, {"mel": np.ascontiguousarray(mel.T[None])})[0])
+
+
+class VocoderStream:
+    """One utterance. A sample hangs on `reach` frames on either side and on no more, so chunks that are run with so
+    many around them give what one run over everything would.
+
+    Args:
+        vocoder: to compute with.
+    """
+
+    def __init__(self, vocoder: Vocoder) -> None:
+        self._vocoder = vocoder
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin the utterance anew."""
+        self._mel: NDArray[np.float32] | None = None
+        self._spoken = 0  # of the frames that are kept
+
+    def step(self, mel: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
+        """Take more mel, and speak what can be.
+
+        Args:
+            mel: [n, bins], natural logarithm, any number.
+            last: the utterance ends with them.
+
+        Returns:
+            [m·hop] f32 in [-1, 1]: all frames that have their reach behind them; at the end, all there are.
+        """
+        hop, reach = self._vocoder.settings.hop, self._vocoder.settings.reach
+        kept = mel if self._mel is None else np.concatenate([self._mel, mel])
+        first, stop = self._spoken, len(kept) - (0 if last else reach)
+        if stop <= first:
+            self._mel = kept
+            return np.empty(0, np.float32)
+        sound = self._vocoder.run(kept)[first * hop : stop * hop]
+        forgotten = max(0, stop - reach)
+        self._mel, self._spoken = kept[forgotten:], stop - forgotten
+        return sound

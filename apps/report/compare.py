@@ -17,7 +17,9 @@ from ...models.errors import DeviceError
 from ...models.manifest import EngineName, Graph, SubnetworkName
 from ...runtime.encoders import AudioEncoder, VisionEncoder
 from ...runtime.engine import DecoderName, open_session
-from ...runtime.flow import Flow, Noise, Solver
+from ...runtime.flow import Flow
+from ...runtime.noise import Noise
+from ...runtime.solver import Solver
 from ...runtime.vocoder import Vocoder
 from .decoders import DecoderComparison
 from .recording import SEED, Recording
@@ -124,8 +126,7 @@ class Comparison:
             flow = Flow(session, settings, self._bundle.path(settings.tables))
 
             def mel(recording: Recording) -> NDArray[np.float32]:
-                noise = Noise(SEED, settings.mel_bins).frames(0, len(recording.codes) * settings.repeats)
-                return flow.mel(recording.codes, recording.voice, noise, solver)
+                return flow.mel(recording.codes, recording.voice, Noise(SEED, settings.mel_bins), solver)
 
             return mel
 

@@ -18,7 +18,8 @@ from ...runtime.options import Options
 from ...runtime.pixels import Patches
 from ...runtime.positions import Positions, mrope
 from ...runtime.prompt import Prompt
-from ...runtime.session import Session, Stages
+from ...runtime.session import Session
+from ...runtime.stages import Stages
 from ...runtime.talker import Talker
 from ...runtime.thinker import Embeddings
 from ..material import Conversation

@@ -67,10 +67,10 @@ def test_what_transformers_5_renames_further(values, tmp_path):
 
 def test_class_defaults_that_the_published_file_leaves_out(values, tmp_path):
     dit = values["token2wav_config"]["dit_config"]
-    for key in ("block_size", "look_ahead_layers", "look_backward_layers", "max_position_embeddings"):
+    for key in ("block_size", "look_ahead_layers", "look_backward_layers"):
         del dit[key]
     flow = read_config(write(tmp_path, values)).flow
-    assert (flow.block, flow.look_ahead, flow.look_backward, flow.max_frames) == (24, (10,), (0, 20), 32768)
+    assert (flow.block, flow.look_ahead, flow.look_backward) == (24, (10,), (0, 20))
 
 
 @pytest.mark.reference

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from omni_edge.models.bundle import open_bundle
-from omni_edge.runtime.flow import Noise
 from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Audio, Image, Message, Text, Tokens, Video, system
-from omni_edge.runtime.session import Session, Stages
+from omni_edge.runtime.noise import Noise
+from omni_edge.runtime.session import Session
+from omni_edge.runtime.stages import Stages
 
 torch = pytest.importorskip("torch")
 

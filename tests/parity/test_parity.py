@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from omni_edge.runtime.events import AudioDelta, Done
-from omni_edge.runtime.flow import Noise, Solver
 from omni_edge.runtime.messages import Audio, Image, Part, Text, Tokens, Video, assistant, system, user
+from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.positions import mrope
 from omni_edge.runtime.session import _merge
+from omni_edge.runtime.solver import Solver
 from omni_edge.runtime.thinker import Reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 SHAPES = ("like-3b", "like-7b", "odd")
 SEED = 11
 MAX_TOKENS, MAX_CODES = 10, 30
+WHOLE = 100
+"""Blocks of look-ahead that no speech here has: all of it is made sound at once, as the reference does."""
 
 
 def tone(seconds: float, seed: int) -> np.ndarray:
@@ -78,7 +81,7 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
     inputs = pair.reference.inputs(pair.stages, [*session.history, user(*question)])
     expected = pair.reference.answer(inputs, MAX_TOKENS, MAX_CODES, monkeypatch)
 
-    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES)
+    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES, lookahead=WHOLE)
     events = list(session.respond(*question, options=options))
     done = events[-1]
     wav = np.concatenate([event.samples for event in events if isinstance(event, AudioDelta)])
@@ -91,9 +94,7 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
     assert np.abs(wav - expected.wav).max() <= 1e-3
     assert np.abs(expected.wav).max() > 0.02  # the comparison means something
 
-    mel = pair.stages.speech._flow.mel(
-        np.array(done.codes), "Chelsie", Noise(SEED, 80).frames(0, 2 * len(done.codes)), Solver("rk4", 10, 0.5)
-    )
+    mel = pair.stages.speech._flow.mel(np.array(done.codes), "Chelsie", Noise(SEED, 80), Solver("rk4", 10, 0.5))
     assert np.abs(mel - expected.mel).max() <= 1e-3
 
     media = [part for part in question if not isinstance(part, Text)]
@@ -108,7 +109,7 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
 def test_a_second_turn_on_top_of_the_first(shape, pairs, monkeypatch):
     pair = pairs[shape]
     session = pair.session()
-    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES)
+    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES, lookahead=WHOLE)
     picture_part = Image(picture(70, 100, 12))
     first = list(session.respond(picture_part, "What is it?", options=options))[-1]
     heard = Audio(tone(1.1, 13))
@@ -157,11 +158,12 @@ def test_flow_without_guidance_and_with_other_codes(guidance, pairs):
     pair = pairs["odd"]
     codes = np.array([3, 50, 119, 7, 0, 12, 99])
     voice = pair.reference.model.speaker_map["Ethan"]
-    noise = Noise(2, 80).frames(0, 14)
+    noise = Noise(2, 80)
+    frames = noise.frames(0, 14)
     dit = pair.reference.model.token2wav.code2wav_dit_model
     state = torch.get_rng_state()
     original = torch.randn
-    torch.randn = lambda shape, **_: torch.from_numpy(noise.copy())[None]
+    torch.randn = lambda shape, **_: torch.from_numpy(frames.copy())[None]
     try:
         with torch.no_grad():
             expected = dit.sample(

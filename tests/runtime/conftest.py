@@ -13,7 +13,8 @@ from omni_edge.runtime.events import Done
 from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Part
 from omni_edge.runtime.options import Options
-from omni_edge.runtime.session import Session, Stages
+from omni_edge.runtime.session import Session
+from omni_edge.runtime.stages import Stages
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_events_come_in_order_and_add_up(session):
         session.respond("What do you know?", options=Options(greedy=True, max_tokens=9, max_codes=40, **FAST))
     )
     kinds = [type(event) for event in events]
-    assert kinds == sorted(kinds, key=[TextDelta, AudioDelta, Done].index)
+    assert {TextDelta, AudioDelta} == set(kinds[:-1])
     *deltas, done = events
     assert kinds.count(Done) == 1
     assert "".join(event.text for event in deltas if isinstance(event, TextDelta)) == done.text

@@ -106,14 +106,6 @@ def test_an_answer_ends_where_the_context_does(bundle, ask):
         ask(Session(small(bundle, rows + left + 2)), "Hello", max_tokens=100, max_codes=100)
 
 
-def test_speech_ends_where_the_flow_does(bundle, ask):
-    """Not with an error after all of it was generated."""
-    flow = msgspec.structs.replace(bundle.manifest.flow, max_frames=9)
-    manifest = msgspec.structs.replace(bundle.manifest, flow=flow)
-    session = Session(load_stages(dataclasses.replace(bundle, manifest=manifest)))
-    assert len(ask(session, "Hello", max_codes=100).codes) == 4
-
-
 def test_a_medium_that_cannot_be_used_leaves_the_conversation_alone(session, ask):
     ask(session, "Hello")
     before = session.history

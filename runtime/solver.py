@@ -1,0 +1,52 @@
+"""How the flow's ODE is solved: from noise at time 0 to mel at time 1 (FACTS §6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.manifest import SolverName
+
+NO_GUIDANCE = 1e-5
+"""Below this the unconditional branch is not computed at all, as in the reference."""
+LOOKAHEAD = 1
+"""Blocks, unless asked for otherwise: the least there can be, for the earliest sound."""
+Velocity = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
+"""(state [F, bins], time) -> [F, bins]."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How the ODE is solved.
+
+    Args:
+        name: Euler takes 1 evaluation an interval, the 3/8 rule (rk4) 4.
+        steps: time points: N points are N-1 intervals.
+        guidance: strength; below NO_GUIDANCE there is none.
+        lookahead: blocks of codes behind those whose mel is wanted that a chunk is solved with, 1 or more. As many as
+            there are evaluations make a streamed mel that of the whole utterance.
+    """
+
+    name: SolverName
+    steps: int
+    guidance: float
+    lookahead: int = LOOKAHEAD
+
+
+def advance(
+    name: SolverName, velocity: Velocity, state: NDArray[np.float32], start: float, end: float
+) -> NDArray[np.float32]:
+    """What one interval adds to the state."""
+    width = end - start
+    h = np.float32(width)
+    if name == "euler":
+        return velocity(state, start) * h
+    # The 3/8 rule.
+    k1 = velocity(state, start)
+    k2 = velocity(state + h * k1 / 3, start + width / 3)
+    k3 = velocity(state + h * (k2 - k1 / 3), start + width * 2 / 3)
+    k4 = velocity(state + h * (k1 - k2 + k3), end)
+    return (k1 + 3 * (k2 + k3) + k4) * (h / 8)

@@ -1,0 +1,108 @@
+"""Stages of a response side by side: what they make does not depend on when, and nothing of them stays."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omni_edge.runtime.events import AudioDelta
+from omni_edge.runtime.options import Options
+from omni_edge.runtime.thinker import Thinker
+from omni_edge.runtime.vocoder import Vocoder, VocoderStream
+
+LONG = Options(
+    greedy=True, seed=1, max_tokens=30, max_codes=60, solver="euler", flow_steps=2, guidance=0.0
+)  # enough codes for several pieces of sound
+STAGES = {"thinker", "talker", "sound"}
+
+
+def stages_alive() -> set[str]:
+    return STAGES & {thread.name for thread in threading.enumerate()}
+
+
+def sound(events: list) -> np.ndarray:
+    return np.concatenate([event.samples for event in events if isinstance(event, AudioDelta)])
+
+
+def test_the_same_whoever_waits_for_whom(session, monkeypatch):
+    """A slow thinker, then a slow sound: other pieces wait for each other, and what comes out is the same."""
+    results = []
+    for kind, name in ((None, ""), (Thinker, "advance"), (VocoderStream, "step")):
+        session.reset()
+        with monkeypatch.context() as patch:
+            if kind is not None:
+                original = getattr(kind, name)
+
+                def slow(*arguments, original=original, **options):
+                    time.sleep(0.01)
+                    return original(*arguments, **options)
+
+                patch.setattr(kind, name, slow)
+            results.append(list(session.respond("Tell me", options=LONG)))
+        assert not stages_alive()
+    first = results[0]
+    for other in results[1:]:
+        assert (other[-1].ids, other[-1].codes) == (first[-1].ids, first[-1].codes)
+        np.testing.assert_array_equal(sound(other), sound(first))
+
+
+def test_closed_at_any_event_all_stages_are_gone(session, ask):
+    whole = list(session.respond("Tell me", options=LONG))
+    for stop in range(1, len(whole), 3):
+        session.reset()
+        response = session.respond("Tell me", options=LONG)
+        for _ in range(stop):
+            next(response)
+        response.close()
+        assert not stages_alive()
+    session.reset()
+    again = list(session.respond("Tell me", options=LONG))
+    assert (again[-1].ids, again[-1].codes) == (whole[-1].ids, whole[-1].codes)
+
+
+def test_sound_comes_while_the_text_is_still_written(session, monkeypatch):
+    """The talker needs a row a code: with the rows there, the first piece does not wait for the end of the text."""
+    advance, heard, read = Thinker.advance, threading.Event(), []
+
+    def held_back(thinker, token):
+        read.append(token)
+        assert len(read) < 30 or heard.wait(30)
+        return advance(thinker, token)
+
+    monkeypatch.setattr(Thinker, "advance", held_back)
+    wishes = replace(LONG, max_tokens=40)
+    for event in session.respond("Tell me", options=wishes):
+        if isinstance(event, AudioDelta):
+            heard.set()
+    assert heard.is_set()
+    assert len(read) == 39
+
+
+@pytest.mark.parametrize("where", ["sound", "thinker"])
+def test_an_error_in_a_stage_is_raised_here_and_the_session_lives_on(session, ask, monkeypatch, where):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no more memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Vocoder, "begin") if where == "sound" else (Thinker, "advance")), broken)
+        with pytest.raises(RuntimeError, match="no more memory"):
+            list(session.respond("Tell me", options=LONG))
+    assert not stages_alive()
+    assert ask(session, "Again").ids
+
+
+@pytest.mark.slow
+def test_a_thousand_responses_leave_no_thread(session):
+    before = threading.active_count()
+    for count in range(1000):
+        session.reset()
+        response = session.respond("Hi", options=LONG)
+        next(response)
+        if count % 2:
+            next(response)
+        response.close()
+    assert threading.active_count() == before

@@ -1,0 +1,59 @@
+"""Codes to sound in pieces."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_edge.runtime import speech as module
+from omni_edge.runtime.noise import Noise
+from omni_edge.runtime.solver import Solver
+from omni_edge.runtime.speech import Spoken, chunks
+
+
+@given(st.integers(0, 700), st.integers(1, 12), st.integers(1, 9))
+def test_portions_are_all_codes_once_and_the_last_is_known(count, block, lookahead):
+    portions = list(chunks(range(count), block, lookahead))
+    assert [code for codes, _ in portions for code in codes] == list(range(count))
+    assert [last for _, last in portions] == [False] * (len(portions) - 1) + [True]
+    sizes = [len(codes) for codes, _ in portions[:-1]]
+    expected = [1 + lookahead, *(min(2**n, module.LARGEST_CHUNK) for n in range(1, len(sizes)))]
+    assert sizes == [size * block for size in expected[: len(sizes)]]
+
+
+def test_a_portion_does_not_wait_for_the_code_after_it():
+    taken = []
+    codes = (taken.append(code) or code for code in range(1000))
+    portion, last = next(chunks(codes, 12, 1))
+    assert (len(portion), last, len(taken)) == (24, False, 24)
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 100])
+def test_with_all_the_look_ahead_there_is_it_is_the_sound_of_the_whole(stages, count):
+    speech = stages.speech
+    codes, noise = [(7 * n) % 100 for n in range(count)], Noise(1, 80)
+    solver = Solver("euler", 3, 0.5, lookahead=100)
+    spoken = Spoken()
+    (sound,) = speech.sound(codes, "Chelsie", noise, solver, spoken)
+    mel = speech._flow.mel(np.array(codes), "Chelsie", noise, solver)
+    assert (sound == speech._vocoder.run(mel)).all()
+    assert spoken.samples == sound.size == 2 * count * stages.bundle.manifest.vocoder.hop
+    assert spoken.flow_s > 0
+    assert spoken.vocoder_s > 0
+
+
+def test_sound_comes_before_the_codes_are_all_there(stages):
+    speech, taken = stages.speech, []
+    codes = (taken.append(code) or code % 100 for code in range(200))
+    sounds = speech.sound(codes, "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0, lookahead=2), Spoken())
+    first = next(sounds)
+    assert first.size
+    assert len(taken) <= 60  # with the tiny vocoder's reach the second portion; see test_vocoder.py
+    whole = speech._flow.mel(np.arange(200) % 100, "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0))
+    sound = np.concatenate([first, *sounds])
+    # As many blocks of look-ahead as evaluations: nothing is approximated.
+    assert np.abs(sound - np.concatenate(list(speech._vocoder.samples(whole)))).max() < 1e-3
+
+
+def test_nothing_to_say_is_no_sound(stages):
+    assert list(stages.speech.sound([], "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0), Spoken())) == []
