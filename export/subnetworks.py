@@ -12,6 +12,7 @@ from torch import nn
 from ..models.manifest import SubnetworkName
 from ..quant.channels import Rounded
 from ..quant.matrices import Packer, Rounding
+from ..quant.products import as_products
 from . import inputs
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint
@@ -91,6 +92,8 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     path = folder / "vocoder.onnx"
     corrected = None if rounding is None else _corrected_vocoder(checkpoint, folder, tick)
     model = vocoder_graph(checkpoint)
+    if corrected is not None:
+        as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)
     save_graph(model, path, tick if rounding is None else lambda _: None)
     declaration = inputs.VocoderInputs(checkpoint.config)
