@@ -1,6 +1,8 @@
 # `make run` and `make test` are all a fresh machine needs; each creates .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+# PyPI has llama-cpp-python as source alone. It is built on all cores, and once: pip keeps what it built.
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 
 .PHONY: run test check lint types fast clean
 

@@ -27,6 +27,8 @@ app = typer.Typer(
     omni-edge run --video clip.mp4 --text "What is said here?" --no-speech
 
     omni-edge pull 7b && omni-edge export 7b && omni-edge run --model 7b --text "Hello"
+
+    omni-edge export 3b --precision int4 --calibration built-in && omni-edge report 3b --against 3b
     """,
     no_args_is_help=True,
     add_completion=False,

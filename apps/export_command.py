@@ -42,8 +42,9 @@ def export(
         str | None,
         typer.Option(
             metavar="built-in|FOLDER",
-            help="Round thinker and talker with error correction on conversations: the built-in ones, or a folder of "
-            "questions (.txt), sounds, pictures and clips. Better INT4, and many times slower.",
+            help="Fit thinker and talker to conversations: the built-in ones, or a folder of questions (.txt), sounds, "
+            "pictures and clips. ONNX is rounded with error correction, llama.cpp's kinds by an importance matrix. "
+            "Better four bits, and many times slower.",
         ),
     ] = None,
     mmproj: Annotated[

@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..models.bundle import describe_files, write_manifest
-from ..models.manifest import Extra, Graph, Manifest, Subnetwork, SubnetworkName
+from ..models.manifest import EngineName, Extra, Graph, Manifest, Subnetwork, SubnetworkName
 from ..quant.tables import write_table
-from .calibration import Calibration, Passage
+from .calibration import Passage
 from .checkpoint import Checkpoint
 from .checks import check_front_ends, check_graphs, check_space, check_target, checked_voices, parameters
-from .decoder import decoder_graph
+from .correction import correct, is_corrected
 from .description import CODEC_EMBEDDINGS, EMBEDDINGS, FLOW_TABLES, TEMPLATE, TOKENIZER, VOICES, describe
 from .flow_tables import flow_tables
 from .front_ends import chat_template, tokenizer_json
@@ -27,11 +28,14 @@ from .own_values import read_own_values
 from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
 from .progress import Progress, Steps
-from .subnetworks import EXPORTS, DecoderName, decoder_of, write_decoder
+from .subnetworks import EXPORTS, DecoderName
+from .vocoder_reach import measured_reach, vocoder_reach
 from .voices import voice_arrays
 
 Listen = Callable[[Path], dict[DecoderName, list[Passage]]]
 """A whole bundle folder to what its decoders read in some conversations."""
+LISTENING = "q8_0"
+"""What llama.cpp's smaller kinds are while their bundle answers for calibration: some cannot be made before that."""
 
 
 def export_bundle(
@@ -49,7 +53,8 @@ def export_bundle(
         bundle_folder: where the bundle goes; an older bundle there is replaced when the new one is complete.
         on_progress: called before each step and on the way.
         choice: precisions of the subnetworks; None keeps floats.
-        listen: with it, the decoders' ONNX matrices are rounded with error correction on what it returns.
+        listen: with it, the decoders' matrices are rounded anew on what it returns: with error correction in ONNX
+            graphs, by an importance matrix in llama.cpp's.
         mmproj: one of mmproj.MMPROJ_KINDS: adds the encoders in llama.cpp's own format, for other programs.
 
     Raises:
@@ -59,7 +64,7 @@ def export_bundle(
     checkpoint, choice = Checkpoint(checkpoint_folder), choice or choose(())
     check_target(bundle_folder)
     check_front_ends(checkpoint)
-    check_graphs(checkpoint, choice, mmproj)
+    check_graphs(checkpoint, choice, mmproj, listens=listen is not None)
     check_space(checkpoint, choice, mmproj, bundle_folder)
     names = {name: [precision.name for precision in graphs] for name, graphs in choice.items()}
     with beside(bundle_folder, fingerprint(checkpoint_folder, f"{names} {listen is not None} {mmproj}")) as folder:
@@ -89,7 +94,7 @@ class _Exporter:
 
     def _works(self) -> dict[str, float]:
         """Names of all steps, and about how long each takes compared to the others."""
-        works = {
+        works: dict[str, float] = {
             _step(name, precision): self.parameters[name]
             for name in EXPORTS for precision in self.choice[name]
         }  # fmt: skip
@@ -101,13 +106,18 @@ class _Exporter:
         works["tables"] = 0.05 * total
         if self.listen:
             works["calibration: listening"] = 0.5 * total
-            works |= {f"calibration: {name}": 8.0 * self.parameters[name] for name in self._corrected()}
+            works |= {
+                f"calibration: {_step(name, each)}": (8.0 if each.rounding else 2.0) * self.parameters[name]
+                for name, each in self._corrected()
+            }
         works["digests"] = 0.02 * total
         return works
 
     def run(self) -> Manifest:
-        graphs = {name: tuple(self._graph(name, each) for each in self.choice[name]) for name in EXPORTS}
-        subnetworks = {name: Subnetwork(graphs=made, parameters=self.parameters[name]) for name, made in graphs.items()}
+        subnetworks: dict[SubnetworkName, Subnetwork] = {}
+        for name in EXPORTS:
+            graphs = tuple(self._graph(name, each) for each in self.choice[name])
+            subnetworks[name] = Subnetwork(graphs=graphs, parameters=self.parameters[name])
         if self.mmproj:
             self._once(f"mmproj {self.mmproj}", partial(self._write_mmproj, self.mmproj))
         self.progress.begin("tables")
@@ -133,16 +143,16 @@ class _Exporter:
         return graph
 
     def _write_graph(self, name: SubnetworkName, precision: Precision) -> Graph:
-        if precision.engine == "llama":
-            assert name in DECODERS
-            files = write_gguf(self.checkpoint, name, self.folder, precision.name, self.progress.tick)  # pyright: ignore
-        else:
+        if precision.engine == "onnx":
             files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, self.progress.tick).files
-        return Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
+            return _graph("onnx", precision.name, files)
+        assert name in DECODERS
+        kind = LISTENING if self.listen and is_corrected(precision) else precision.name
+        return _graph("llama", kind, write_gguf(self.checkpoint, name, self.folder, kind, self.progress.tick))
 
     def _write_mmproj(self, kind: str) -> Graph:
         file = write_mmproj(self.checkpoint, self.folder, kind, self.progress.tick)
-        return Graph(engine="llama", precision=kind, graph=file, files=(file,))
+        return _graph("llama", kind, (file,))
 
     def _write_tables(self) -> None:
         for name, tensor, file in (
@@ -159,34 +169,37 @@ class _Exporter:
         (self.folder / TOKENIZER).write_bytes(tokenizer_json(self.checkpoint.folder))
         (self.folder / TEMPLATE).write_text(chat_template(self.checkpoint.folder), encoding="utf-8")
 
-    def _corrected(self) -> list[DecoderName]:
-        return [name for name in DECODERS if any(each.rounding for each in self.choice[name])]
+    def _corrected(self) -> list[tuple[DecoderName, Precision]]:
+        return [(name, each) for name in DECODERS for each in self.choice[name] if is_corrected(each)]
 
     def _correct(self, subnetworks: dict[SubnetworkName, Subnetwork], listen: Listen) -> None:
-        """Let the bundle as it is answer, and round its decoders anew on what they read."""
+        """Let the bundle as it is answer, and write its decoders anew, fitted to what they read."""
         self.progress.begin("calibration: listening")
         write_manifest(self.folder, self._manifest(subnetworks))
         passages = listen(self.folder)
-        for name in self._corrected():
-            self.progress.begin(f"calibration: {name}")
-            config, names = decoder_of(self.checkpoint, name)
-            rounding = next(each.rounding for each in self.choice[name] if each.rounding)
-            matrices = decoder_graph(self.checkpoint, config, names).matrices
-            spool = self.folder / f"{name}.rounded"
-            walk = Calibration(self.checkpoint, config, names, matrices, rounding, spool)
-            packer = walk.run(passages[name], lambda part: self.progress.tick(0.9 * part))
+        for name, precision in self._corrected():
+            step = _step(name, precision)
+            self.progress.begin(f"calibration: {step}")
+            write = correct(self.checkpoint, name, precision, passages[name], self.folder, self.progress.tick)
             # From here on the graph is no longer what its step has written.
-            step = next(_step(name, each) for each in self.choice[name] if each.rounding)
             self.partial.forget(step)
-            write_decoder(name, self.checkpoint, self.folder, rounding, lambda _: None, packer)
-            walk.clear()
+            graph = _graph(precision.engine, precision.name, write())
+            graphs = (graph if each.engine == graph.engine else each for each in subnetworks[name].graphs)
+            subnetworks[name] = replace(subnetworks[name], graphs=tuple(graphs))
 
     def _manifest(self, subnetworks: dict[SubnetworkName, Subnetwork]) -> Manifest:
         names = [name for subnetwork in subnetworks.values() for graph in subnetwork.graphs for name in graph.files]
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
         extras = (Extra(path=MMPROJ, purpose=PURPOSE),) if self.mmproj else ()
         files = describe_files(self.folder, [*names, *(extra.path for extra in extras)])
-        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras)
+        vocoder = self.folder / subnetworks["vocoder"].graphs[0].graph
+        mels = [voice.ref_mel for voice in self.voices.values()]
+        reach = measured_reach(vocoder, mels, vocoder_reach(self.checkpoint.config.vocoder))
+        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, reach)
+
+
+def _graph(engine: EngineName, precision: str, files: tuple[str, ...]) -> Graph:
+    return Graph(engine=engine, precision=precision, graph=files[0], files=files)
 
 
 def _step(name: SubnetworkName, precision: Precision) -> str:

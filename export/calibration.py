@@ -74,7 +74,7 @@ class Calibration:
         self._folder.mkdir(parents=True, exist_ok=True)
         watching = Reference(self._checkpoint, self._config, self._names, tap=self._watch)
         rounded = Reference(self._checkpoint, self._config, self._names, read=self._read)
-        kept = _at_most(sequences, MOST_ROWS)
+        kept = at_most(sequences, MOST_ROWS)
         places = [torch.from_numpy(each.positions) for each in kept]
         inputs = [torch.from_numpy(each.rows) for each in kept]
 
@@ -148,7 +148,8 @@ def _part_names(merged: str) -> list[str]:
     return [first, *(f"{parent}.{other}.{kind}" for other in others)]
 
 
-def _at_most(sequences: Sequence[Passage], rows: int) -> list[Passage]:
+def at_most(sequences: Sequence[Passage], rows: int) -> list[Passage]:
+    """The first passages, as many as have no more rows than that, and at least one."""
     kept, count = [], 0
     for each in sequences:
         if count + len(each.rows) > rows and kept:

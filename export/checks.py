@@ -68,12 +68,12 @@ def check_front_ends(checkpoint: Checkpoint) -> None:
     vision_front_end(checkpoint.folder, checkpoint.config)
 
 
-def check_graphs(checkpoint: Checkpoint, choice: Choice, mmproj: str | None) -> None:
-    """Refuse graphs that a format cannot carry."""
+def check_graphs(checkpoint: Checkpoint, choice: Choice, mmproj: str | None, *, listens: bool) -> None:
+    """Refuse graphs that a format cannot carry, and kinds that need conversations when there are none."""
     for name in DECODERS:
         for precision in choice[name]:
             if precision.engine == "llama":
-                check_gguf(checkpoint, name, precision.name)
+                check_gguf(checkpoint, name, precision.name, has_importance=listens)
     if mmproj:
         check_mmproj(checkpoint, mmproj)
 

@@ -44,7 +44,7 @@ def write_gguf(
             bias [hidden], f32.
         kind: one of GGUF_KINDS.
         tick: told how far the writing is.
-        importance: an importance matrix for quantising (`read_importance`).
+        importance: an importance matrix for quantising (importance.py, `read_importance`).
 
     Returns:
         Names of the files written, the graph first.
@@ -54,7 +54,7 @@ def write_gguf(
         BundleError: no such kind, one that needs an importance matrix, a decoder that GGUF cannot carry, or a file
             that does not compute what the checkpoint does.
     """
-    check_gguf(checkpoint, name, kind, importance)
+    check_gguf(checkpoint, name, kind, has_importance=bool(importance))
     llama_library("make GGUF graphs")
     path = folder / f"{name}.gguf"
     if kind in FILE_TYPES:
@@ -73,7 +73,7 @@ def write_gguf(
     return files
 
 
-def check_gguf(checkpoint: Checkpoint, name: DecoderName, kind: str, importance: Importance | None = None) -> None:
+def check_gguf(checkpoint: Checkpoint, name: DecoderName, kind: str, *, has_importance: bool = False) -> None:
     """Refuse, before anything is written, what `write_gguf` cannot do.
 
     Raises:
@@ -81,8 +81,8 @@ def check_gguf(checkpoint: Checkpoint, name: DecoderName, kind: str, importance:
     """
     if kind not in GGUF_KINDS:
         raise BundleError(f"there is no GGUF precision {kind}; take one of {', '.join(GGUF_KINDS)}")
-    if kind in NEED_IMPORTANCE and not importance:
-        raise BundleError(f"{kind} needs an importance matrix; give one or take q2_k or larger")
+    if kind in NEED_IMPORTANCE and not has_importance:
+        raise BundleError(f"{kind} needs an importance matrix; add --calibration built-in, or take q2_k or larger")
     check_decoder(decoder_config(checkpoint, name), name)
 
 

@@ -117,6 +117,17 @@ def _tensors(checkpoint: Checkpoint, config: DecoderConfig, names: DecoderNames)
     yield f"{named('lm_head')}.weight", Stored(checkpoint, names.head)
 
 
+def matrix_labels(config: DecoderConfig, names: DecoderNames) -> dict[str, str]:
+    """The checkpoint's name of each matrix that rows are multiplied with -> llama.cpp's; by layer, the head last."""
+    table = get_tensor_name_map(MODEL_ARCH.QWEN2VL, config.layers)
+    matrices = {
+        f"{names.layers}layers.{layer}.{part}.weight": f"model.layers.{layer}.{part}"
+        for layer in range(config.layers)
+        for part in (*_BIASED, *_PLAIN)
+    }
+    return {name: f"{table.get_name(key)}.weight" for name, key in {**matrices, names.head: "lm_head"}.items()}
+
+
 def projection(checkpoint: Checkpoint, name: str) -> tuple[np.ndarray, np.ndarray]:
     """What stands before a talker's first layer: weight [hidden, rows] and bias [hidden], f32."""
     return checkpoint.array(f"{name}.weight"), checkpoint.array(f"{name}.bias")

@@ -30,6 +30,8 @@ FTYPES: dict[str, int] = {
 """Kind -> llama_ftype, as llama.cpp's header numbers them; its kind for mixtures of experts (mxfp4_moe) is left out."""
 NEED_IMPORTANCE = frozenset({"iq3_xs", "iq3_xxs", "q2_k_s", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"})
 """Kinds that llama.cpp makes with an importance matrix only."""
+TAKE_IMPORTANCE = frozenset(FTYPES) - {"q8_0"}
+"""Kinds that come out differently with an importance matrix."""
 
 Importance = Mapping[str, np.ndarray]
 """llama.cpp's name of a matrix -> f32 [columns], the mean square of each of its inputs."""

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from gguf import MODEL_ARCH, GGUFReader, dequantize, get_tensor_name_map
+from gguf import GGUFReader, dequantize
 from numpy.typing import NDArray
 
 from .config import DecoderConfig
 from .decoder import DecoderNames
-
-_PARTS = tuple(f"self_attn.{part}_proj" for part in "qkvo") + tuple(
-    f"mlp.{part}_proj" for part in ("gate", "up", "down")
-)
+from .gguf_decoder import matrix_labels
 
 
 def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -28,13 +25,7 @@ def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Ite
     Yields:
         The checkpoint's name and [N, K] f32 (outputs, inputs), layer by layer, the head last.
     """
-    table = get_tensor_name_map(MODEL_ARCH.QWEN2VL, config.layers)
     tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
-    wanted = {
-        f"model.layers.{layer}.{part}": f"{names.layers}layers.{layer}.{part}.weight"
-        for layer in range(config.layers)
-        for part in _PARTS
-    }
-    for key, name in (*wanted.items(), ("lm_head", names.head)):
-        tensor = tensors[f"{table.get_name(key)}.weight"]
+    for name, label in matrix_labels(config, names).items():
+        tensor = tensors[label]
         yield name, np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..quant.matrices import DOMAIN, OPERATOR, Matrix
@@ -102,5 +104,5 @@ def matrices(module: nn.Module) -> dict[str, Matrix]:
     return found
 
 
-def _rows(source: Source) -> Callable[[int, int], object]:
+def _rows(source: Source) -> Callable[[int, int], NDArray[np.float32]]:
     return lambda start, stop: source.read()[start:stop].numpy()

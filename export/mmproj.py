@@ -24,8 +24,8 @@ from .graphs import Tick
 
 MMPROJ, MMPROJ_KINDS = "mmproj.gguf", tuple(FILE_TYPES)
 PURPOSE = (
-    "both encoders, for programs built on llama.cpp (llama-mtmd-cli --mmproj). What it hears with is not the model's own "
-    "audio encoder; this runtime does not read the file"
+    "both encoders, for programs built on llama.cpp (llama-mtmd-cli --mmproj). What it hears with is not the model's "
+    "own audio encoder; this runtime does not read the file"
 )
 AUDIO, VISION = "thinker.audio_tower.", "thinker.visual."
 UNUSED = "audio_bos_eos_token"

@@ -10,6 +10,7 @@ from ..models.manifest import SUBNETWORKS, EngineName, SubnetworkName
 from ..quant.blocks import Scheme
 from ..quant.matrices import Rounding
 from .gguf import GGUF_KINDS
+from .gguf_decoder import DecoderName
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ ONNX = (
     # What a decoder's next token depends on most, in eight bits (see the README's table).
     _onnx("int4-mixed", 4, 32, finer=("q_proj", "down_proj", "head")),
 )
-DECODERS: tuple[SubnetworkName, ...] = ("thinker", "talker")
+DECODERS: tuple[DecoderName, ...] = ("thinker", "talker")
 BY_NAME = {precision.name: precision for precision in (*ONNX, *(Precision(kind, "llama") for kind in GGUF_KINDS))}
 RECIPES: dict[str, dict[SubnetworkName, str]] = {
     "int8": {**dict.fromkeys(SUBNETWORKS, "int8"), "flow": "int8-dynamic"},
@@ -98,7 +99,6 @@ def _precision(kind: str) -> Precision:
 def _subnetworks(place: str) -> Sequence[SubnetworkName]:
     if not place:
         return SUBNETWORKS
-    found = [name for name in SUBNETWORKS if name == place]
-    if not found:
+    if place not in SUBNETWORKS:
         raise RequestError(f"{place!r} is no subnetwork; use one of {', '.join(SUBNETWORKS)}")
-    return found
+    return (place,)

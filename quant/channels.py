@@ -90,7 +90,9 @@ def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int, gi
     assert tensor is not None
     shape = [int(size) for size in tensor.shape.numpy()]
 
-    def part(kind: Callable[[NDArray[np.float32], int], NDArray[np.generic]], name: str) -> Callable[[], ir.Tensor]:
+    def part(
+        kind: Callable[[NDArray[np.float32], int], NDArray[np.generic]], name: str
+    ) -> Callable[[], ir.TensorProtocol]:
         return lambda: ir.tensor(kind(tensor.numpy(), axis), name=name)
 
     stored, scale = f"{weight.name}.int8", f"{weight.name}.scale"

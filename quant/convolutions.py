@@ -22,8 +22,8 @@ MARGIN = 1.5
 """How much farther than in calibration an input may reach before it is cut off."""
 LEAST_SHARE = 1 / 64
 """Of the widest channel's span."""
-MOST_PRODUCTS = 1 << 27
-"""Sums that are kept at once: half a gigabyte."""
+MOST_PRODUCTS = 1 << 26
+"""Sums that are kept at once, unless one convolution has more: a quarter of a gigabyte."""
 F32 = NDArray[np.float32]
 
 
@@ -89,12 +89,19 @@ class Convolution:
         return x @ x.T
 
     def round(self, weight: F32, products: F32, span: Span) -> Rounded:
-        """The weight in steps, of its own shape, with a scale an output; `span` is what its input reached over."""
+        """The weight in steps, of its own shape, with a scale an output.
+
+        Args:
+            weight: as the graph has it.
+            products: of its inputs; they are used up.
+            span: what its input reached over.
+        """
         grid = span.grid() if self.takes_bytes else None
         if grid is not None:
             weight = weight * grid.step[:, None]
             steps = np.repeat(grid.step, self.shape[2])
-            products = products / np.outer(steps, steps)
+            products /= steps[:, None]
+            products /= steps
         rows = weight.transpose(1, 2, 0) if self.transposed else weight
         most = np.abs(rows).reshape(len(rows), -1).max(1)
         scales = (np.maximum(most, 1e-12) / 127).astype(np.float32)
@@ -170,10 +177,12 @@ def correct(
                 span = Span.of(x)
                 spans[each.weight] = spans[each.weight].joined(span) if each.weight in spans else span
                 sums = each.products(x)
-                products[each.weight] = products[each.weight] + sums if each.weight in products else sums
+                if each.weight in products:
+                    sums += products[each.weight]
+                products[each.weight] = sums
         for each in group:
-            made = each.round(weights(each.weight), products.pop(each.weight), spans.pop(each.weight))
-            rounded[each.weight] = made
+            sums, span = products.pop(each.weight), spans.pop(each.weight)
+            rounded[each.weight] = each.round(weights(each.weight), sums, span)
             tick(len(rounded) / len(found))
     return rounded
 

@@ -126,7 +126,7 @@ def lower(
 def _floats(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tuple[list[ir.Node], list[ir.Value]]:
     """MatMul takes [inputs, outputs]."""
 
-    def read() -> ir.Tensor:
+    def read() -> ir.TensorProtocol:
         whole = np.empty((matrix.inputs, matrix.outputs), np.float32)
         for start, stop in matrix.slabs():
             whole[:, start:stop] = matrix.rows(start, stop).T
@@ -207,7 +207,7 @@ class LazyBlocks:
         return part
 
 
-def lazy_value(name: str, dtype: ir.DataType, shape: list[int], read: Callable[[], ir.Tensor]) -> ir.Value:
+def lazy_value(name: str, dtype: ir.DataType, shape: list[int], read: Callable[[], ir.TensorProtocol]) -> ir.Value:
     """An initialiser that is made when the file is written."""
     tensor = ir.LazyTensor(read, dtype=dtype, shape=ir.Shape(shape), name=name)
     return ir.Value(name=name, const_value=tensor, type=ir.TensorType(dtype), shape=ir.Shape(shape))

@@ -86,9 +86,13 @@ class Comparison:
         audio, vision = self._manifest.audio, self._manifest.vision
         yield from self._encoder("audio_encoder", mels, lambda session: AudioEncoder(session, audio).rows)
         yield from self._encoder("vision_encoder", patches, lambda session: VisionEncoder(session, vision).rows)
+        yield from self.decoders()
+        yield from self._token2wav()
+
+    def decoders(self) -> Iterator[Compared]:
+        """Graphs of thinker and talker."""
         yield from self._decoder("thinker")
         yield from self._decoder("talker")
-        yield from self._token2wav()
 
     def _encoder(self, name: SessionName, items: Sequence[Any], stage: Callable[[Any], Run]) -> Iterator[Compared]:
         from ...quant.measures import cosines

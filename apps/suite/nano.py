@@ -10,7 +10,7 @@ from ...runtime.engine import EngineChoice
 from ...runtime.loading import load_stages
 from ...runtime.session import Session
 from .figures import Line
-from .skills import hearing_lines, shuffled_places, skill_lines
+from .skills import ShuffledPlaces, hearing_lines, skill_lines
 from .speaking import speech_lines
 
 WANTED = {
@@ -37,8 +37,8 @@ def nano_lines(
         engine: of thinker and talker.
     """
     stages = load_stages(open_bundle(resolve(model)), threads=threads, engine=engine)
-    session, shuffled = Session(stages), Session(stages, place=shuffled_places)
+    session, places = Session(stages), ShuffledPlaces(seed)
     yield from hearing_lines(session, limit, seed)
-    yield from skill_lines(session, shuffled, limit, seed)
+    yield from skill_lines(session, Session(stages, place=places), places, limit, seed)
     if speech:
         yield from speech_lines(session, limit, seed)

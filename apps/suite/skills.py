@@ -32,12 +32,13 @@ def hearing_lines(session: Session, limit: int, seed: int) -> Iterator[Line]:
     yield Line("hear_typed", limit, _answered(session, "hear", limit, seed, spoken=False))
 
 
-def skill_lines(session: Session, shuffled: Session, limit: int, seed: int) -> Iterator[Line]:
+def skill_lines(session: Session, control: Session, places: ShuffledPlaces, limit: int, seed: int) -> Iterator[Line]:
     """Exact answers, typed and spoken; the last line is a control that must come out at chance.
 
     Args:
         session: of the model.
-        shuffled: the same model with `shuffled_places`.
+        control: the same model with `places`.
+        places: positions that the control is given.
         limit: items a line.
         seed: of all items; the test half of the grammar is never trained on.
     """
@@ -45,7 +46,7 @@ def skill_lines(session: Session, shuffled: Session, limit: int, seed: int) -> I
         for spoken in (False, True):
             name = f"{skill}_{'spoken' if spoken else 'typed'}"
             yield Line(name, limit, _answered(session, skill, limit, seed, spoken=spoken))
-    yield Line("beep_shuffled", limit, _answered(shuffled, "beep", limit, seed, spoken=False, name="beep_shuffled"))
+    yield Line("beep_shuffled", limit, _shuffled(control, places, limit, seed))
 
 
 def test_items(skill: str, seed: int) -> Iterator[Item]:
@@ -60,16 +61,30 @@ def test_items(skill: str, seed: int) -> Iterator[Item]:
             yield item
 
 
-def shuffled_places(length: int, spans: Sequence[Span], clock: Clock, merge: int) -> Positions:
-    """Positions in which the sound of each clip is in random order, so that nothing tells when it was."""
-    places = mrope(length, spans, clock, merge)
-    rng = np.random.default_rng(length)
-    for span in spans:
-        if isinstance(span.size, VideoWithAudioSize):
-            is_picture = interleaving(span.size, clock, merge)
-            heard = span.start + 1 + np.flatnonzero(~is_picture)
-            places.rows[:, heard] = places.rows[:, rng.permutation(heard)]
-    return places
+class ShuffledPlaces:
+    """Positions in which the sound of each clip is in random order, so that nothing tells when it was.
+
+    The order holds for one item: an order for all of them would send the beep of each second to the same places every
+    time, and how many come out right would be the luck of that one order.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._item = seed, 0
+
+    def another(self) -> None:
+        """The next item begins."""
+        self._item += 1
+
+    def __call__(self, length: int, spans: Sequence[Span], clock: Clock, merge: int) -> Positions:
+        """Like `mrope`."""
+        places = mrope(length, spans, clock, merge)
+        rng = np.random.default_rng([self._seed, self._item])
+        for span in spans:
+            if isinstance(span.size, VideoWithAudioSize):
+                is_picture = interleaving(span.size, clock, merge)
+                heard = span.start + 1 + np.flatnonzero(~is_picture)
+                places.rows[:, heard] = places.rows[:, rng.permutation(heard)]
+        return places
 
 
 def random_voice(rng: Random) -> Say:
@@ -102,7 +117,7 @@ def _heard(session: Session, voice: str, limit: int, seed: int, *, bare: bool): 
     return measure
 
 
-def _answered(session: Session, skill: str, limit: int, seed: int, *, spoken: bool, name: str = ""):  # noqa: ANN202
+def _answered(session: Session, skill: str, limit: int, seed: int, *, spoken: bool):  # noqa: ANN202
     def measure(tick: Tick) -> dict[str, Figure]:
         rng = Random(f"suite/{skill}/{spoken}/{seed}")
         say = random_voice(rng) if spoken else None
@@ -110,6 +125,21 @@ def _answered(session: Session, skill: str, limit: int, seed: int, *, spoken: bo
         for item in islice(test_items(skill, seed + spoken), limit):
             results.append(converse(session, item, rng, say))
             tick()
-        return {name or f"{skill}_{'spoken' if spoken else 'typed'}": share(results)}
+        return {f"{skill}_{'spoken' if spoken else 'typed'}": share(results)}
+
+    return measure
+
+
+def _shuffled(session: Session, places: ShuffledPlaces, limit: int, seed: int):  # noqa: ANN202
+    """The typed questions about beeps."""
+
+    def measure(tick: Tick) -> dict[str, Figure]:
+        rng = Random(f"suite/beep/False/{seed}")
+        results = []
+        for item in islice(test_items("beep", seed), limit):
+            places.another()
+            results.append(converse(session, item, rng, None))
+            tick()
+        return {"beep_shuffled": share(results)}
 
     return measure

@@ -112,7 +112,11 @@ def test_the_control_shuffles_the_sound_of_clips_and_nothing_else():
     span = Span(3, size)
     question = Span(3 + 125 + 6, AudioSize(20))
     given = (200, (span, question), CLOCK, 2)
-    before, after = mrope(*given).rows, skills.shuffled_places(*given).rows
+    places = skills.ShuffledPlaces(7)
+    before, after = mrope(*given).rows, places(*given).rows
+    np.testing.assert_array_equal(after, places(*given).rows)
+    places.another()
+    assert not np.array_equal(after, places(*given).rows)
     heard = 4 + np.flatnonzero(~interleaving(size, CLOCK, 2))
     others = np.setdiff1d(np.arange(200), heard)
     assert np.array_equal(before[:, others], after[:, others])

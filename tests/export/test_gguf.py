@@ -50,7 +50,7 @@ def nothing(_: float) -> None:
 
 
 @pytest.mark.parametrize("shape", ["like-3b", "odd"])
-@pytest.mark.parametrize(("kind", "allowed"), [("f32", 1e-2), ("f16", 2e-2)])
+@pytest.mark.parametrize(("kind", "allowed"), [("f32", 5e-4), ("f16", 1e-3)])
 def test_stock_llama_cpp_answers_text_as_transformers_does(shape, kind, allowed, tiny, tmp_path):
     folder = tiny.checkpoint(shape)
     write_gguf(Checkpoint(folder), "thinker", tmp_path, kind, nothing)
@@ -61,7 +61,8 @@ def test_stock_llama_cpp_answers_text_as_transformers_does(shape, kind, allowed,
     stock.eval(ids)
     with torch.no_grad():
         expected = thinker(input_ids=torch.tensor([ids])).logits[0].numpy()
-    assert np.abs(stock.scores[: len(ids)] - expected).max() < allowed
+    # Relative to the largest logit; stock llama.cpp keeps keys and values in half precision even beside floats.
+    assert np.abs(stock.scores[: len(ids)] - expected).max() < allowed * np.abs(expected).max()
     written = thinker.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False)[0, len(ids) :].tolist()
     stock.reset()
     stream = stock.generate(ids, temp=0.0)

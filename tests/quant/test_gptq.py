@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx_ir")
 
 from omni_edge.quant.blocks import Scheme, pack
-from omni_edge.quant.gptq import Corrector
+from omni_edge.quant.gptq import DAMPING, Corrector, spreading
 from omni_edge.quant.matrices import Matrix
 
 SCHEMES = [Scheme(4, 32), Scheme(4, 32, symmetric=False), Scheme(8, 16)]
@@ -39,6 +39,16 @@ def test_outputs_are_nearer(width, scheme, seed):
     corrected, nearest, blocks = both(width, 24, scheme, seed)
     assert corrected < 0.7 * nearest
     assert blocks.matrix().shape == (24, width)
+
+
+@pytest.mark.parametrize("size", [3, 64, 150, 301])
+def test_the_spreading_is_the_factor_of_the_inverse(size):
+    x = np.random.default_rng(0).standard_normal((2 * size, size))
+    products = x.T @ x
+    upper = spreading(products.copy())
+    np.testing.assert_array_equal(upper, np.triu(upper))
+    damped = products + DAMPING * np.diagonal(products).mean() * np.eye(size)
+    np.testing.assert_allclose(upper.T @ upper @ damped, np.eye(size), atol=1e-4)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)

@@ -1,0 +1,155 @@
+"""The measurements as a table, a picture and plain facts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from omni_edge.apps.report.page import LEAST_ERROR
+from omni_edge.apps.report.svg import Point, scatter
+from omni_edge.apps.report.table import TITLES
+from omni_edge.apps.terminal import size
+from omni_edge.models.manifest import EngineName, SubnetworkName
+
+EXACT = frozenset({"fp32", "f16"})
+FORMATS = {"onnx": "ONNX", "llama": "GGUF"}
+PANELS: tuple[tuple[str, tuple[SubnetworkName, ...]], ...] = (
+    ("thinker: KL divergence in nats, without fp32 and f16; + is calibrated", ("thinker",)),
+    ("talker: KL divergence in nats, without fp32 and f16; + is calibrated", ("talker",)),
+    (
+        "encoders (1 − cosine), flow (relative mel distance), vocoder (spectral convergence)",
+        ("audio_encoder", "vision_encoder", "flow", "vocoder"),
+    ),
+)
+WIDTH, HEIGHT, HEAD = 860, 340, 30
+"""Of a panel and its title; the first two are the scatter's own."""
+STYLE = """
+svg { --card: #ffffff; --faint: #59616b; --line: #d9dde2; --c0: #2f6db3; }
+@media (prefers-color-scheme: dark) { svg { --card: #1c2026; --faint: #a3abb5; --line: #353c45; --c0: #6ba5e7; } }
+.card { fill: var(--card); } .grid { stroke: var(--line); stroke-width: 1; } .c0 { fill: var(--c0); }
+text { fill: var(--faint); font: 12px system-ui, sans-serif; } .title { font-size: 14px; font-weight: 600; }
+"""
+
+
+class Speed(msgspec.Struct, frozen=True):
+    """A median time."""
+
+    unit: str
+    value: float
+    faster: float
+    """How many times as fast as fp32 on ONNX Runtime."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A graph that was measured."""
+
+    subnetwork: SubnetworkName
+    engine: EngineName
+    precision: str
+    calibrated: bool
+    bytes: int
+    bits_per_weight: float
+    size_of_error: float
+    error: str
+    """In words."""
+    metrics: dict[str, Any]
+    """As `omni-edge report --json` has them."""
+    speeds: tuple[Speed, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The precision, and whether it was fitted."""
+        return f"{self.precision}, calibrated" if self.calibrated else self.precision
+
+
+def facts(checkpoint: Path, limit: int, rounds: int, threads: int) -> dict[str, str]:
+    """What the figures depend on."""
+    packages = ("omni-edge", "onnxruntime", "llama-cpp-python", "numpy", "torch")
+    return {
+        "checkpoint": checkpoint.parent.name,
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "threads": str(threads) if threads else "one a core",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+        "conversations": str(limit),
+        "timings of each graph": str(rounds),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
+    """The page."""
+    return "\n".join(_lines(rows, about)) + "\n"
+
+
+def _lines(rows: list[Row], about: Mapping[str, str]) -> Iterator[str]:
+    yield from (
+        "# What precisions cost",
+        "",
+        "Made by `python -m benchmarks.precisions`; do not edit. Each graph and the checkpoint's own network were",
+        "given the same inputs, recorded while the bundle in full precision answered; errors are as `omni-edge report`",
+        "has them. *Calibrated* is what `--calibration built-in` makes. Times are medians of interleaved rounds; × is",
+        "against the subnetwork's fp32 graph on ONNX Runtime. nano is small: its weights fit a processor's cache, so",
+        "fewer bits buy it less time than they buy a large model, whose weights come from memory at each step.",
+        "",
+        *(f"- {name}: {value}" for name, value in about.items()),
+        "",
+        "![Error against size of every graph](precisions.svg)",
+        "",
+        "| subnetwork | format | precision | size | bits a weight | against full precision | speed |",
+        "|---|---|---|--:|--:|---|---|",
+    )
+    for row in rows:
+        speeds = "; ".join(f"{_number(each.value)} {each.unit} ({each.faster:.2f}×)" for each in row.speeds)
+        cells = (TITLES[row.subnetwork], FORMATS[row.engine], row.kind, size(row.bytes), f"{row.bits_per_weight:.2f}")
+        yield f"| {' | '.join((*cells, row.error, speeds))} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def picture(rows: list[Row]) -> str:
+    """Error against size in three panels."""
+    height = HEIGHT + HEAD
+    parts = []
+    for index, (title, names) in enumerate(PANELS):
+        alone = len(names) == 1
+        # Where nothing is lost there is nothing to see, and the others would stand on top of each other.
+        mine = [row for row in rows if row.subnetwork in names and not (alone and row.precision in EXACT)]
+        points = [_point(row, alone=alone) for row in mine]
+        drawing = scatter(points, "size on disk", "error", title)
+        inner = drawing[drawing.index("<svg") : drawing.index("</svg>")].replace(
+            "<svg", f'<svg x="0" y="{index * height + HEAD}" width="{WIDTH}" height="{HEIGHT}"', 1
+        )
+        parts.append(f'<text class="title" x="12" y="{index * height + 20}">{escape(title)}</text>\n{inner}</svg>')
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {len(PANELS) * height}" role="img" '
+        f'aria-label="Error against size of every graph">\n<style>{STYLE}</style>\n'
+        f'<rect class="card" width="100%" height="100%"/>\n{body}\n</svg>\n'
+    )
+
+
+def _point(row: Row, *, alone: bool) -> Point:
+    label = f"{TITLES[row.subnetwork]} {row.kind}"
+    if alone:
+        label = "+" if row.calibrated else row.precision
+    title = f"{TITLES[row.subnetwork]}, {FORMATS[row.engine]} {row.kind}: {size(row.bytes)}, {row.error}"
+    return Point(row.bytes, max(row.size_of_error, LEAST_ERROR), label, title)

@@ -1,0 +1,110 @@
+"""What each precision of each subnetwork costs and saves, measured on nano: size, error, speed.
+
+    python -m benchmarks.precisions
+
+Writes precisions.md, precisions.json and precisions.svg beside this file. What was exported and compared is kept under
+build/precisions, by checkpoint and code, so that a run which was interrupted goes on; only the times are taken anew.
+Needs the dev extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from omni_edge.apps.calibration import listener
+from omni_edge.apps.material import built_in
+from omni_edge.apps.report.compare import Compared, Comparison
+from omni_edge.apps.report.recording import Recorder, Recording
+from omni_edge.apps.report.table import in_words
+from omni_edge.export.full_precision import FullPrecision
+from omni_edge.models.bundle import Bundle
+
+from .bundles import ROUNDS, Bundles, Round
+from .page import Row, facts, markdown, picture
+from .speeds import Speeds
+
+HERE = Path(__file__).parent
+CHECKPOINT = HERE.parent / "models" / "nano" / "checkpoint"
+
+
+class Remembering(FullPrecision):
+    """All bundles are put to the same sequences, so the decoders' answers to them are worked out once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._known: dict = {}
+
+    def logits(self, name, given, tick):  # noqa: ANN001, ANN201
+        """See FullPrecision."""
+        if name not in self._known:
+            self._known[name] = list(super().logits(name, given, tick))
+        return iter(self._known[name])
+
+
+def errors(each: Round, bundle: Bundle, full: FullPrecision, recordings: list[Recording], threads: int) -> list[Row]:
+    """One round's graphs as rows without times."""
+    comparison = Comparison(bundle, full, recordings, threads, lambda *_: None)
+    compared = comparison.graphs() if each.whole else comparison.decoders()
+    return [_row(one, each) for one in compared]
+
+
+def _row(compared: Compared, each: Round) -> Row:
+    report = compared.report
+    metrics = {} if report.error is None else msgspec.structs.asdict(report.error)
+    metrics.pop("matrices", None)
+    return Row(
+        subnetwork=compared.subnetwork,
+        engine=report.engine,
+        precision=report.precision,
+        calibrated=each.calibrated,
+        bytes=report.bytes,
+        bits_per_weight=report.bits_per_weight or 0.0,
+        size_of_error=0.0 if report.error is None else report.error.size,
+        error=in_words(compared),
+        metrics=metrics,
+    )
+
+
+def measure(work: Bundles, limit: int, threads: int) -> list[Row]:
+    """All rounds, those of an interrupted run taken from where they were kept."""
+    base = work.base()
+    recorder = Recorder(base, threads)
+    recordings = [found for found in map(recorder.record, built_in(base.manifest.name, "report", limit)) if found]
+    del recorder
+    full, listen, passages, rows = Remembering(CHECKPOINT), listener("built-in"), None, []
+    for each in ROUNDS:
+        kept = work.folder / f"{each.name}-{limit}.json"
+        if not kept.exists():
+            print(f"[{each.name}]", flush=True)
+            if each.calibrated and passages is None:
+                passages = listen(base.folder)
+            found = errors(each, work.made(each, passages), full, recordings, threads)
+            kept.write_bytes(msgspec.json.encode(found))
+        rows += msgspec.json.decode(kept.read_bytes(), type=list[Row])
+    return rows
+
+
+def main() -> None:
+    """Measure, and write the three files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--limit", type=int, default=20, help="conversations that errors are measured on")
+    parser.add_argument("--rounds", type=int, default=9, help="times each graph is timed")
+    parser.add_argument("--threads", type=int, default=0, help="of one operator; 0 is one a core")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the three files")
+    arguments = parser.parse_args()
+    work = Bundles(CHECKPOINT, HERE.parent / "build" / "precisions")
+    rows = measure(work, arguments.limit, arguments.threads)
+    print("[times]", flush=True)
+    rows = Speeds(work, arguments.threads).timed(rows, arguments.rounds)
+    about = facts(CHECKPOINT, arguments.limit, arguments.rounds, arguments.threads)
+    (arguments.out / "precisions.md").write_text(markdown(rows, about), encoding="utf-8")
+    (arguments.out / "precisions.svg").write_text(picture(rows), encoding="utf-8")
+    values = msgspec.json.format(msgspec.json.encode({"about": about, "rows": rows}), indent=1)
+    (arguments.out / "precisions.json").write_bytes(values + b"\n")
+
+
+if __name__ == "__main__":
+    main()
