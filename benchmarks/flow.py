@@ -106,9 +106,8 @@ def _lookahead(flow: Flow, bundle: Bundle) -> None:
         parts = [stream.step(codes[at : at + size], last=False) for at in range(0, len(codes), size)]
         off = np.concatenate([*parts, stream.step(codes[:0], last=True)]) - whole
         share = float(np.sqrt(np.mean(off**2)) / whole.std())
-        print(
-            f"{lookahead} blocks of look-ahead: off by {share:.2g} of the mel's deviation, {np.abs(off).max():.2g} most"
-        )
+        most = np.abs(off).max()
+        print(f"{lookahead} blocks of look-ahead: off by {share:.2g} of the mel's deviation, {most:.2g} at most")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class _Evaluation(nn.Module):
 def trace_flow(checkpoint: Checkpoint, path: Path, frames: int, *, guided: bool) -> dict[str, Tensor]:
     """Write one evaluation of a mel of so many frames; returns inputs for it."""
     config = json.loads((checkpoint.folder / "config.json").read_text())["token2wav_config"]["dit_config"]
-    dit = Qwen2_5OmniToken2WavDiTModel._from_config(Qwen2_5OmniDiTConfig(**config), attn_implementation="eager")
+    dit = Qwen2_5OmniToken2WavDiTModel._from_config(Qwen2_5OmniDiTConfig(**config), attn_implementation="sdpa")
     missing, _ = dit.load_state_dict(checkpoint.state(PREFIX), strict=False)
     assert not [name for name in missing if "rotary" not in name], missing
     flow = checkpoint.config.flow
