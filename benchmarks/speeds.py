@@ -14,8 +14,10 @@ from omni_edge.models.bundle import Bundle
 from omni_edge.models.manifest import SUBNETWORKS, SubnetworkName
 from omni_edge.runtime.encoders import AudioEncoder, VisionEncoder
 from omni_edge.runtime.engine import open_decoder, open_session
-from omni_edge.runtime.flow import Flow, Noise, Solver
+from omni_edge.runtime.flow import Flow
+from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.pixels import picture_patches
+from omni_edge.runtime.solver import Solver
 from omni_edge.runtime.vocoder import Vocoder
 
 from .bundles import ROUNDS, Bundles
@@ -138,7 +140,7 @@ def _flow(bundle: Bundle, session) -> Measure:  # noqa: ANN001
     solver = Solver(settings.solver, settings.steps, settings.guidance)
     # A mel has 100 frames a second.
     codes = np.random.default_rng(0).integers(0, settings.codes, round(100 * SECONDS / settings.repeats))
-    noise = Noise(0, settings.mel_bins).frames(0, len(codes) * settings.repeats)
+    noise = Noise(0, settings.mel_bins)
     return lambda: {"second": _clock(lambda: flow.mel(codes, voice, noise, solver)) / SECONDS}
 
 

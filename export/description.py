@@ -21,7 +21,6 @@ from .config import DecoderConfig
 from .front_ends import audio_front_end, vision_front_end
 from .origin import source_of
 from .own_values import OwnValues
-from .vocoder import vocoder_reach
 
 EMBEDDINGS = "embeddings.npy"
 CODEC_EMBEDDINGS = "codec_embeddings.npy"
@@ -38,6 +37,7 @@ def describe(
     subnetworks: dict[SubnetworkName, Subnetwork],
     files: tuple[FileEntry, ...],
     extras: tuple[Extra, ...],
+    reach: int,
 ) -> Manifest:
     """Put a manifest together.
 
@@ -48,6 +48,7 @@ def describe(
         subnetworks: their graphs.
         files: all files of the bundle.
         extras: those of them that are for other programs.
+        reach: of the vocoder.
     """
     config = checkpoint.config
     source = source_of(checkpoint.folder, own.name)
@@ -84,7 +85,7 @@ def describe(
             tables=FLOW_TABLES,
         ),
         # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
-        vocoder=Vocoder(rate=100 * hop, hop=hop, reach=vocoder_reach(config.vocoder)),
+        vocoder=Vocoder(rate=100 * hop, hop=hop, reach=reach),
         thinker_sampling=own.text.sampling(stop=tokens.eos),
         talker_sampling=own.codes.sampling(stop=(tokens.codec_pad, tokens.codec_end), suppress=(tokens.codec_start,)),
         voices=Voices(

@@ -143,7 +143,7 @@ class _Attention(nn.Module):
         reach, start = hidden[1:-1], self.block
         joined = (key, value)
         if past is not None:
-            joined = tuple(torch.cat([old[:, None], new], 1) for old, new in zip(past, joined, strict=True))
+            joined = (torch.cat([past[0][:, None], key], 1), torch.cat([past[1][:, None], value], 1))
             key, value = (torch.cat([each[:, :-1], each[:, 1:]], 2) for each in joined)
             reach, start = torch.cat([hidden[:-2], reach], 1), 0
         if self.ahead:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..quant.matrices import CONTRIB, DOMAIN, OPERATOR, Matrix
-from .builder import GraphBuilder
+from .builder import Attributes, GraphBuilder
 from .checkpoint import Checkpoint
 from .config import FlowConfig
 from .decoder import Graph
@@ -117,14 +117,14 @@ class _Flow(GraphBuilder):
             key, value = self.with_next(key), self.with_next(value)
             mask = self.masks[2]
         query, key = self.rotate(query, config.block), self.rotate(key, start)
-        heads = {"num_heads": config.heads}
+        heads: Attributes = {"num_heads": config.heads}
         x = self.op("MultiHeadAttention", [query, key, value, None, None, mask], heads, domain=CONTRIB)
         return self.linear(x, [f"{prefix}to_out.0.weight"], [f"{prefix}to_out.0.bias"])
 
     def rotate(self, x: ir.Value, start: int) -> ir.Value:
         """Rotary positions from `start` on; all heads are one to the operator, which turns only the first's width."""
         position = self.index(start)
-        attributes = {"interleaved": 1, "num_heads": 1, "rotary_embedding_dim": self.config.head_dim}
+        attributes: Attributes = {"interleaved": 1, "num_heads": 1, "rotary_embedding_dim": self.config.head_dim}
         return self.op("RotaryEmbedding", [x, position, *self.rotary], attributes, domain=CONTRIB)
 
     # Neighbouring blocks

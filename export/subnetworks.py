@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from ..models.manifest import SubnetworkName
 from ..quant.channels import Rounded
 from ..quant.matrices import Packer, Rounding
+from ..quant.products import as_products
 from . import inputs
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint
@@ -24,7 +26,7 @@ from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
 from .vocoder import reference_vocoder, vocoder_graph
-from .vocoder_rounding import corrected_vocoder
+from .vocoder_rounding import corrected_vocoder, validate_vocoder
 from .voices import read_voices
 
 
@@ -87,22 +89,35 @@ def export_flow(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None,
 
 
 def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
-    """Build by hand; check against the reference class. Rounded, its errors are corrected on the voices' own mels."""
+    """Build by hand; check against the reference class.
+
+    Rounded, its errors are corrected on the voices' own mels, and its inputs reach as far as theirs and somewhat
+    more; so it is on them that it is checked.
+    """
     path = folder / "vocoder.onnx"
-    corrected = None if rounding is None else _corrected_vocoder(checkpoint, folder, tick)
+    if rounding is None:
+        model = vocoder_graph(checkpoint)
+        finish(model, {}, None)
+        save_graph(model, path, tick)
+        declaration = inputs.VocoderInputs(checkpoint.config)
+        sizes = [{"frames": 3}, {"frames": 40}]
+        return _written(path, validate_graph(path, reference_vocoder(checkpoint), declaration, sizes, None))
+    mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
+    corrected = _corrected_vocoder(checkpoint, folder, mels, tick)
     model = vocoder_graph(checkpoint)
+    as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)
-    save_graph(model, path, tick if rounding is None else lambda _: None)
-    declaration = inputs.VocoderInputs(checkpoint.config)
-    error = validate_graph(path, reference_vocoder(checkpoint), declaration, [{"frames": 3}, {"frames": 40}], rounding)
-    return _written(path, error)
+    save_graph(model, path, lambda _: None)
+    return _written(path, validate_vocoder(path, reference_vocoder(checkpoint), mels, tolerance(rounding)))
 
 
-def _corrected_vocoder(checkpoint: Checkpoint, folder: Path, tick: Tick) -> dict[str, Rounded]:
+def _corrected_vocoder(
+    checkpoint: Checkpoint, folder: Path, mels: Sequence[np.ndarray], tick: Tick
+) -> dict[str, Rounded]:
     whole = folder / "vocoder.whole.onnx"
     try:
         save_graph(vocoder_graph(checkpoint), whole, lambda _: None)
-        return corrected_vocoder(whole, [voice.ref_mel for voice in read_voices(checkpoint.folder).values()], tick)
+        return corrected_vocoder(whole, mels, tick)
     finally:
         for path in (whole, whole.with_name(f"{whole.name}.data")):
             path.unlink(missing_ok=True)

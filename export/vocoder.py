@@ -23,7 +23,7 @@ from .checkpoint import Checkpoint, load_weights
 from .config import VocoderConfig
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
-_REACH = 3
+NEIGHBOURS = 3
 """Neighbours on either side that a 12-tap filter at the doubled rate touches at the original rate."""
 
 
@@ -108,7 +108,7 @@ class _Vocoder(GraphBuilder):
             np.exp(self.checkpoint.array(f"{PREFIX}{name}.act.{part}")).repeat(2)[None, :, None]
             for part in ("alpha", "beta")
         )
-        reach = self.constant("reach", np.array([0, 0, _REACH, 0, 0, _REACH], np.int64))
+        reach = self.constant("reach", np.array([0, 0, NEIGHBOURS, 0, 0, NEIGHBOURS], np.int64))
         x = self.op("Pad", [x, reach], {"mode": "edge"})
         up = self.constant(f"up_{channels}", np.tile(self.up_filter[:, None, :], (channels, 1, 1)))
         x = self.op("Conv", [x, up], {"group": channels})  # [1, 2C, T]: even, odd of each channel
@@ -118,7 +118,7 @@ class _Vocoder(GraphBuilder):
         pairs = np.arange(channels).repeat(2) * 2
         left = self.edge(x, 0, self.constant(f"even_{channels}", pairs))
         right = self.edge(x, -1, self.constant(f"odd_{channels}", pairs + 1))
-        x = self.op("Concat", [left] * _REACH + [x] + [right] * _REACH, {"axis": 2})
+        x = self.op("Concat", [left] * NEIGHBOURS + [x] + [right] * NEIGHBOURS, {"axis": 2})
         down = self.constant(f"down_{channels}", np.tile(self.down_filter[None], (channels, 1, 1)))
         return self.op("Conv", [x, down], {"group": channels})
 
@@ -128,24 +128,6 @@ class _Vocoder(GraphBuilder):
 
     def scalar(self, name: str, value: float) -> ir.Value:
         return self.constant(name, np.array(value, np.float32))
-
-
-def vocoder_reach(config: VocoderConfig) -> int:
-    """How many mel frames on either side a sample depends on, rounded up.
-
-    Counted outward from the input at each stage's own rate: a convolution of size k and dilation d reaches
-    d·(k-1)/2 samples, an activation 3 of each filter, a transposed convolution of size k and stride r k/r.
-    """
-    rate, reach = 1, 3.0
-    for up, kernel in zip(config.upsample_rates, config.upsample_kernels, strict=True):
-        reach += kernel / up / rate
-        rate *= up
-        blocks = (
-            sum((size - 1) * (dilation + 1) / 2 + 4 * _REACH for dilation in dilations)
-            for size, dilations in zip(config.kernels, config.dilations, strict=True)
-        )
-        reach += max(blocks) / rate
-    return math.ceil(reach + (2 * _REACH + 3) / rate)
 
 
 def phase_filters() -> tuple[np.ndarray, np.ndarray]:

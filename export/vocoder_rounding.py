@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import torch
+from torch import nn
 
 from ..quant.channels import Rounded
 from ..quant.convolutions import convolutions, correct
-from .graphs import Tick, open_graph
+from .graphs import Tick, open_graph, relative_error
 
 MOST_FRAMES = 400
 """Mel frames of each voice: four seconds."""
+CHECKED_FRAMES = 60
+"""Of them, that the result is checked on."""
 
 
 def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick) -> dict[str, Rounded]:
@@ -45,7 +49,29 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick) -> dic
         assert tensor is not None
         return tensor.numpy()
 
-    return correct(convolutions(model), weight, inputs, tick)
+    return correct(convolutions(model, lambda name: ".resblocks." in name), weight, inputs, tick)
+
+
+def validate_vocoder(path: Path, module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
+    """The largest relative error of a rounded vocoder on mels.
+
+    Args:
+        path: of its graph.
+        module: the reference.
+        mels: f32 [frames, bins] each.
+        most: that may be.
+
+    Raises:
+        BundleError: it is more.
+    """
+    session, errors = open_graph(path), []
+    for mel in mels:
+        given = np.ascontiguousarray(mel[:CHECKED_FRAMES].T[None])
+        with torch.no_grad():
+            expected = module(torch.from_numpy(given)).numpy()
+        actual = np.asarray(session.run(None, {"mel": given})[0])
+        errors.append(relative_error(actual, expected, f"{path.name} on a voice", most))
+    return max(errors)
 
 
 def _with_outputs(path: Path, names: list[str]) -> ir.Graph:

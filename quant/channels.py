@@ -22,11 +22,21 @@ AXES = {"Conv": (1, 0), "ConvTranspose": (1, 1), "Gather": (0, 0)}
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """What the channels of an input are rounded to: bytes, step f32 [C] apart, of which zero uint8 [C] stands for 0."""
+
+    step: NDArray[np.float32]
+    zero: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
 class Rounded:
     """A weight of any shape as int8 steps, with one scale f32 a channel."""
 
     steps: NDArray[np.int8]
     scales: NDArray[np.float32]
+    grid: Grid | None = None
+    """Of what it is applied to; the steps are then those of weight · grid.step. None: it is applied to floats."""
 
 
 def by_channel(model: ir.Model, corrected: Mapping[str, Rounded] | None = None) -> int:

@@ -13,14 +13,42 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .channels import AXES, Rounded, weight_of
+from .channels import AXES, Grid, Rounded, weight_of
 from .gptq import round_columns, spreading
 
 COLUMNS = 64
 """Inputs whose errors are spread at a time."""
+MARGIN = 1.5
+"""How much farther than in calibration an input may reach before it is cut off."""
+LEAST_SHARE = 1 / 64
+"""Of the widest channel's span."""
 MOST_PRODUCTS = 1 << 26
 """Sums that are kept at once, unless one convolution has more: a quarter of a gigabyte."""
 F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Lowest and highest of each channel of a signal, [C] each."""
+
+    low: F32
+    high: F32
+
+    @staticmethod
+    def of(x: F32) -> Span:
+        """Of a signal [C, samples]; zero is always within."""
+        return Span(np.minimum(x.min(1), 0), np.maximum(x.max(1), 0))
+
+    def joined(self, other: Span) -> Span:
+        """Over both."""
+        return Span(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+    def grid(self) -> Grid:
+        """Bytes over the span and MARGIN more; a channel that hardly moves is not made finer than LEAST_SHARE."""
+        width = (self.high - self.low) * MARGIN
+        step = (np.maximum(width, max(float(width.max()), 1e-6) * LEAST_SHARE) / 255).astype(np.float32)
+        middle = (self.high + self.low) / 2
+        return Grid(step, np.clip(np.rint(127.5 - middle / step), 0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,7 @@ class Convolution:
         transposed: which of the two.
         dilation: samples between taps.
         pads: samples before and after.
+        takes_bytes: whether its input is rounded as well.
     """
 
     weight: str
@@ -42,6 +71,7 @@ class Convolution:
     transposed: bool
     dilation: int = 1
     pads: tuple[int, int] = (0, 0)
+    takes_bytes: bool = False
 
     @property
     def inputs(self) -> int:
@@ -58,15 +88,27 @@ class Convolution:
             x = np.stack(shifted, axis=1).reshape(-1, count)
         return x @ x.T
 
-    def round(self, weight: F32, products: F32) -> Rounded:
-        """The weight in steps, of its own shape, with a scale an output; the products are used up."""
+    def round(self, weight: F32, products: F32, span: Span) -> Rounded:
+        """The weight in steps, of its own shape, with a scale an output.
+
+        Args:
+            weight: as the graph has it.
+            products: of its inputs; they are used up.
+            span: what its input reached over.
+        """
+        grid = span.grid() if self.takes_bytes else None
+        if grid is not None:
+            weight = weight * grid.step[:, None]
+            steps = np.repeat(grid.step, self.shape[2])
+            products /= steps[:, None]
+            products /= steps
         rows = weight.transpose(1, 2, 0) if self.transposed else weight
         most = np.abs(rows).reshape(len(rows), -1).max(1)
         scales = (np.maximum(most, 1e-12) / 127).astype(np.float32)
         matrix = rows.reshape(-1, self.inputs)
         steps = _round(matrix, spreading(products), np.repeat(scales, len(matrix) // len(rows)))
         shaped = steps.reshape(rows.shape)
-        return Rounded(np.ascontiguousarray(shaped.transpose(2, 0, 1) if self.transposed else shaped), scales)
+        return Rounded(np.ascontiguousarray(shaped.transpose(2, 0, 1) if self.transposed else shaped), scales, grid)
 
 
 def _round(matrix: F32, spread: F32, scale: F32) -> NDArray[np.int8]:
@@ -79,8 +121,13 @@ def _round(matrix: F32, spread: F32, scale: F32) -> NDArray[np.int8]:
     return steps
 
 
-def convolutions(model: ir.Model) -> list[Convolution]:
-    """All convolutions of a graph whose weights `by_channel` would round."""
+def convolutions(model: ir.Model, takes_bytes: Callable[[str], bool]) -> list[Convolution]:
+    """All convolutions of a graph whose weights `by_channel` would round.
+
+    Args:
+        model: the graph.
+        takes_bytes: by a weight's name, whether its input is to be rounded as well.
+    """
     found = []
     for node in model.graph:
         weight = weight_of(node)
@@ -100,6 +147,7 @@ def convolutions(model: ir.Model) -> list[Convolution]:
                 node.op_type == "ConvTranspose",
                 dilations.as_ints()[0] if dilations else 1,
                 (before, after),
+                takes_bytes(str(weight.name)),
             )
         )
     return found
@@ -122,14 +170,19 @@ def correct(
     rounded: dict[str, Rounded] = {}
     for group in _groups(found):
         products: dict[str, F32] = {}
+        spans: dict[str, Span] = {}
         for values in inputs([each.input for each in group]):
             for each in group:
-                sums = each.products(values[each.input])
+                x = values[each.input]
+                span = Span.of(x)
+                spans[each.weight] = spans[each.weight].joined(span) if each.weight in spans else span
+                sums = each.products(x)
                 if each.weight in products:
                     sums += products[each.weight]
                 products[each.weight] = sums
         for each in group:
-            rounded[each.weight] = each.round(weights(each.weight), products.pop(each.weight))
+            sums, span = products.pop(each.weight), spans.pop(each.weight)
+            rounded[each.weight] = each.round(weights(each.weight), sums, span)
             tick(len(rounded) / len(found))
     return rounded
 

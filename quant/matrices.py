@@ -48,10 +48,17 @@ class Rounding:
     """Parts of the names of matrices that are kept finer, as llama.cpp's K-quant mixes keep some."""
     fine: Scheme = FINE
     """Of those."""
+    dynamic: bool = False
+    """Matrices that are not kept finer have eight bits with one scale an output, and rows are rounded to bytes on the
+    way with one scale for all of them: integers throughout, which is fastest for many rows and wasted on one."""
 
     def of(self, name: str) -> Scheme:
         """The scheme of a matrix."""
-        return self.fine if any(part in name for part in self.finer) else self.scheme
+        return self.fine if self.is_finer(name) else self.scheme
+
+    def is_finer(self, name: str) -> bool:
+        """Whether a matrix is one of those."""
+        return any(part in name for part in self.finer)
 
 
 Packer = Callable[[str, Matrix], Blocks]
@@ -99,6 +106,8 @@ def lower(
         matrix = matrices[weight.name]
         if rounding is None:
             new, values = _floats(x, weight.name, matrix, bias)
+        elif rounding.dynamic and not rounding.is_finer(weight.name):
+            new, values = _bytes(x, weight.name, matrix, bias)
         else:
             new, values = _blocks(x, weight.name, matrix, rounding.of(weight.name), packer or nearest(rounding), bias)
         graph.insert_before(node, new)
@@ -129,6 +138,30 @@ def _floats(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tu
         nodes[0].outputs[0].name = f"{name}.product"
         nodes.append(ir.node("Add", [nodes[0].outputs[0], bias]))
     return nodes, [weight]
+
+
+def _bytes(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tuple[list[ir.Node], list[ir.Value]]:
+    """DynamicQuantizeMatMul takes [inputs, outputs]. Each output's largest weight is 127 steps."""
+
+    def scale(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (np.maximum(np.abs(rows).max(1), 1e-12) / 127).astype(np.float32)
+
+    def steps() -> ir.Tensor:
+        whole = np.empty((matrix.inputs, matrix.outputs), np.int8)
+        for start, stop in matrix.slabs():
+            rows = matrix.rows(start, stop)
+            whole[:, start:stop] = np.rint(rows / scale(rows)[:, None]).T
+        return ir.tensor(whole, name=f"{name}.steps")
+
+    def scales() -> ir.Tensor:
+        return ir.tensor(np.concatenate([scale(matrix.rows(*slab)) for slab in matrix.slabs()]), name=f"{name}.scales")
+
+    values = [
+        lazy_value(f"{name}.steps", ir.DataType.INT8, [matrix.inputs, matrix.outputs], steps),
+        lazy_value(f"{name}.scales", ir.DataType.FLOAT, [matrix.outputs], scales),
+    ]
+    feeds = [x, *values] if bias is None else [x, *values, None, bias]
+    return [ir.node("DynamicQuantizeMatMul", feeds, domain=CONTRIB)], values
 
 
 def _blocks(

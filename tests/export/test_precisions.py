@@ -33,7 +33,9 @@ def test_two_engines_side_by_side_in_the_order_said():
 def test_a_kind_of_llama_cpp_for_all_leaves_the_others_to_int8():
     chosen = names("q4_k_m")
     assert chosen["thinker"] == chosen["talker"] == ["q4_k_m"]
-    assert {chosen[name][0] for name in SUBNETWORKS if name not in ("thinker", "talker")} == {"int8"}
+    assert {name: kinds for name, kinds in chosen.items() if name not in ("thinker", "talker")} == {
+        name: kinds for name, kinds in names("int8").items() if name not in ("thinker", "talker")
+    }
     assert names("flow=int4", "q4_k_m")["flow"] == ["int4"]
 
 
@@ -57,7 +59,7 @@ def test_a_recipe_names_a_kind_for_each():
     chosen = names("int4")
     assert chosen["thinker"] == ["int4-128"]
     assert chosen["talker"] == ["int4-mixed"]
-    assert chosen["flow"] == ["int8"]
+    assert chosen["flow"] == ["int8-dynamic"]
     for recipe in RECIPES.values():
         assert set(recipe) == set(SUBNETWORKS)
         assert set(recipe.values()) <= set(BY_NAME)

@@ -36,7 +36,7 @@ def test_it_is_small_and_whole():
     bundle = open_bundle(NANO)
     verify(bundle)
     assert bundle.manifest.name == "nano"
-    assert {part.graphs[0].precision for part in bundle.manifest.subnetworks.values()} == {"int8"}
+    assert {part.graphs[0].precision for part in bundle.manifest.subnetworks.values()} == {"int8", "int8-dynamic"}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_corrected_weights_keep_the_outputs_nearer(kind, shape, attributes, tmp_
     rng = np.random.default_rng(0)
     weight, channels = rng.standard_normal(shape).astype(np.float32), shape[0 if kind == "ConvTranspose" else 1]
     graph = model(kind, weight, attributes, channels)
-    (found,) = c.convolutions(graph)
+    (found,) = c.convolutions(graph, lambda _: False)
     assert (found.weight, found.input, found.shape) == ("w", "x", shape)
     signals = [signal(rng, channels, 900) for _ in range(2)]
     corrected = c.correct([found], lambda _: weight, lambda names: ({names[0]: x} for x in signals), lambda _: None)
@@ -101,5 +101,5 @@ def test_as_many_at_a_time_as_memory_holds(monkeypatch):
 def test_depthwise_filters_stay_floats():
     weight = np.ones((64, 1, 24), np.float32)
     graph = model("Conv", weight, {"group": 64}, 64)
-    assert c.convolutions(graph) == []
+    assert c.convolutions(graph, lambda _: False) == []
     assert by_channel(graph, {"w": Rounded(np.zeros(1, np.int8), np.zeros(1, np.float32))}) == 0

@@ -114,3 +114,19 @@ def test_some_matrices_are_kept_finer(tmp_path):
     assert bits == {"w0.values": 4, "w1.values": 8}
     assert m.nearest(mixed)("w1", matrix()).scheme == Scheme(8, 32)
     assert np.isfinite(run(model, tmp_path, np.ones((1, 1, 40), np.float32))).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dynamic_rounding_multiplies_bytes(bias, tmp_path):
+    model = linear_model(bias)
+    m.lower(model, {"w0": matrix()}, m.Rounding(Scheme(8), dynamic=True))
+    assert [node.op_type for node in model.graph] == ["DynamicQuantizeMatMul"]
+    x = np.random.default_rng(2).standard_normal((2, 5, 40)).astype(np.float32)
+    expected = x @ WEIGHT.T + (BIAS if bias else 0)
+    assert np.abs(run(model, tmp_path, x) - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_dynamic_rounding_leaves_what_is_kept_finer_in_blocks():
+    model = linear_model(count=2)
+    m.lower(model, {"w0": matrix(), "w1": matrix()}, m.Rounding(Scheme(8), finer=("w1",), dynamic=True))
+    assert sorted(node.op_type for node in model.graph) == ["DynamicQuantizeMatMul", "MatMulNBits", "Sum"]

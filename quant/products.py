@@ -1,0 +1,120 @@
+"""Convolutions as products of bytes: inputs are rounded on the way, sums stay exact.
+
+A convolution over time is a matrix product of the samples under its taps, side by side, with its weights. ONNX Runtime
+has such a product of bytes that gives floats (MatMulIntegerToFloat), so that only what goes in is rounded; its own
+QLinearConv rounds what comes out as well, and ConvInteger is slower than floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from .channels import Grid, Rounded, weight_of
+from .matrices import CONTRIB, lazy_value
+
+
+def as_products(model: ir.Model, rounded: Mapping[str, Rounded]) -> int:
+    """Replace all convolutions whose rounded weight has a grid for its inputs, in place; returns how many."""
+    graph, count = model.graph, 0
+    for node in list(graph):
+        weight = weight_of(node)
+        if node.op_type != "Conv" or weight is None or weight.name is None:
+            continue
+        found = rounded.get(weight.name)
+        if found is None or found.grid is None:
+            continue
+        product = _Product(model, node, weight.name, found)
+        output = product.build()
+        graph.insert_before(node, product.nodes)
+        node.outputs[0].replace_all_uses_with(output, replace_graph_outputs=True)
+        given = [value for value in node.inputs[1:] if value is not None and value.is_initializer()]
+        graph.remove(node, safe=True)
+        for value in given:
+            if not value.uses():
+                graph.initializers.pop(str(value.name))
+        count += 1
+    graph.opset_imports[CONTRIB] = 1
+    return count
+
+
+class _Product:
+    def __init__(self, model: ir.Model, node: ir.Node, name: str, weight: Rounded) -> None:
+        self.graph, self.node, self.name, self.weight = model.graph, node, name, weight
+        self.nodes: list[ir.Node] = []
+
+    def build(self) -> ir.Value:
+        """Input [1, C, T] -> output [1, C', T]; bytes are laid out by sample, [1, T, taps·C], for the product."""
+        attributes, (_, _, taps) = self.node.attributes, self.weight.steps.shape
+        dilation = attributes["dilations"].as_ints()[0] if "dilations" in attributes else 1
+        before, after = attributes["pads"].as_ints() if "pads" in attributes else (0, 0)
+        x, grid = self.node.inputs[0], self.weight.grid
+        assert x is not None
+        assert grid is not None
+        # Padded before it is rounded, for each channel has a byte of its own that stands for zero.
+        x = self.op("Pad", [x, self.numbers("pads", 0, 0, before, 0, 0, after)])
+        places = [self.constant("step", grid.step), self.constant("zero", grid.zero)]
+        samples = self.op("Transpose", [self.op("QuantizeLinear", [x, *places], {"axis": 1})], {"perm": [0, 2, 1]})
+        shifted = [self.shifted(samples, tap * dilation, (tap + 1 - taps) * dilation) for tap in range(taps)]
+        samples = self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
+        one = self.constant("one", np.array(1, np.float32))
+        feeds = [samples, self.matrix(), one, self.scales(), None, None, self.bias(grid)]
+        return self.op("Transpose", [self.op("MatMulIntegerToFloat", feeds, domain=CONTRIB)], {"perm": [0, 2, 1]})
+
+    def bias(self, grid: Grid) -> ir.Value:
+        """What the bytes that stand for zero sum up to is taken off again."""
+        given = self.node.inputs[2] if len(self.node.inputs) > 2 else None
+        steps = self.weight.steps
+        name = f"{self.name}.bias"
+
+        def read() -> ir.Tensor:
+            zeros = np.einsum("oit,i->o", steps.astype(np.float64), grid.zero.astype(np.float64)) * self.weight.scales
+            own = 0 if given is None or given.const_value is None else given.const_value.numpy()
+            return ir.tensor((own - zeros).astype(np.float32), name=name)
+
+        return self.add(lazy_value(name, ir.DataType.FLOAT, [len(steps)], read))
+
+    def shifted(self, samples: ir.Value, start: int, end: int) -> ir.Value:
+        """All samples that a tap lies on; `end` counts from behind."""
+        stop = end if end else np.iinfo(np.int64).max
+        return self.op("Slice", [samples, self.numbers("at", start), self.numbers("at", stop), self.numbers("at", 1)])
+
+    def matrix(self) -> ir.Value:
+        steps = self.weight.steps
+        outputs, inputs, taps = steps.shape
+        name = f"{self.name}.steps"
+        read = lambda: ir.tensor(steps.transpose(2, 1, 0).reshape(taps * inputs, outputs), name=name)  # noqa: E731
+        return self.add(lazy_value(name, ir.DataType.INT8, [taps * inputs, outputs], read))
+
+    def scales(self) -> ir.Value:
+        name = f"{self.name}.scales"
+        read = lambda: ir.tensor(self.weight.scales, name=name)  # noqa: E731
+        return self.add(lazy_value(name, ir.DataType.FLOAT, list(self.weight.scales.shape), read))
+
+    def op(
+        self, kind: str, inputs: list[ir.Value | None], attributes: dict[str, int | list[int]] | None = None,
+        *, domain: str = "",
+    ) -> ir.Value:  # fmt: skip
+        node = ir.node(kind, inputs, attributes, domain=domain)
+        node.outputs[0].name = f"{self.name}.{kind}.{len(self.nodes)}"
+        self.nodes.append(node)
+        return node.outputs[0]
+
+    def constant(self, kind: str, value: np.ndarray) -> ir.Value:
+        name = f"{self.name}.{kind}"
+        tensor = ir.tensor(value, name=name)
+        return self.add(ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape))
+
+    def numbers(self, kind: str, *values: int) -> ir.Value:
+        """A constant that all convolutions share."""
+        name = f"{kind}:{','.join(map(str, values))}"
+        if name in self.graph.initializers:
+            return self.graph.initializers[name]
+        tensor = ir.tensor(np.array(values, np.int64), name=name)
+        return self.add(ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape))
+
+    def add(self, value: ir.Value) -> ir.Value:
+        self.graph.initializers.add(value)
+        return value

@@ -1,0 +1,80 @@
+"""Convolutions as products of bytes."""
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+onnx = pytest.importorskip("onnx")
+ir = pytest.importorskip("onnx_ir")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from omni_edge.quant import convolutions as c  # noqa: E402
+from omni_edge.quant.channels import by_channel  # noqa: E402
+from omni_edge.quant.products import as_products  # noqa: E402
+
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.standard_normal((24, 12, 7)).astype(np.float32)
+BIAS = RNG.standard_normal(24).astype(np.float32)
+
+
+def model(bias, dilation):
+    node = helper.make_node(
+        "Conv", ["x", "w", "b"][: 2 + bias], ["y"], pads=[3 * dilation] * 2, dilations=[dilation]
+    )  # fmt: skip
+    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 12, "T"])]
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weights = [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(BIAS, "b")][: 1 + bias]
+    graph = helper.make_graph([node], "g", values, [result], weights)
+    return ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+def signal(samples):
+    """Channels of very different widths, all but one lopsided."""
+    width = np.geomspace(0.05, 4, 12)[:, None]
+    return (width * (RNG.standard_normal((12, samples)) + np.r_[0, np.full(11, 1.5)][:, None])).astype(np.float32)
+
+
+def run(graph, path, x):
+    ir.save(graph, path)
+    return ort.InferenceSession(path).run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_product_is_the_convolution(bias, dilation, tmp_path):
+    graph = model(bias, dilation)
+    (found,) = c.convolutions(graph, lambda _: True)
+    given = c.correct([found], lambda _: WEIGHT, lambda names: iter([{names[0]: signal(2000)}]), lambda _: None)
+    x = signal(300)[None]
+    whole = run(graph, tmp_path / "whole.onnx", x)
+    assert as_products(graph, given) == 1
+    assert by_channel(graph, given) == 0
+    assert not set(graph.graph.initializers) & {"w", "b"}
+    made = run(graph, tmp_path / "g.onnx", x)
+    assert made.shape == whole.shape
+    assert np.square(made - whole).mean() < 3e-4 * np.square(whole).mean()  # the ends, which are padded, included
+    ends = np.r_[:3, -3:0]
+    assert np.square(made - whole)[..., ends].mean() < 3e-4 * np.square(whole).mean()
+
+
+def test_weights_whose_inputs_stay_floats_are_left_to_by_channel():
+    graph = model(True, 1)
+    (found,) = c.convolutions(graph, lambda _: False)
+    given = c.correct([found], lambda _: WEIGHT, lambda names: iter([{names[0]: signal(2000)}]), lambda _: None)
+    assert as_products(graph, given) == 0
+    assert by_channel(graph, given) == 1
+
+
+def test_a_channel_that_hardly_moves_is_not_made_finer_than_it_need_be():
+    grid = c.Span(np.array([0, -1], np.float32), np.array([1e-9, 1], np.float32)).grid()
+    assert grid.step[0] == pytest.approx(grid.step[1] * c.LEAST_SHARE)
+    assert grid.zero[1] in (127, 128)
+
+
+def test_zero_and_more_than_the_span_are_within_the_bytes():
+    span = c.Span(np.array([-0.5, 0], np.float32), np.array([3, 2], np.float32))
+    grid = span.grid()
+    low, high = (0 - grid.zero.astype(float)) * grid.step, (255 - grid.zero.astype(float)) * grid.step
+    assert (low <= span.low * 1.1).all()
+    assert (high >= span.high * 1.1).all()
