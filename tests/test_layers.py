@@ -91,4 +91,6 @@ def test_functions_are_short():
 
 def test_the_checks_see_what_they_look_for():
     path = ROOT / "runtime" / "session.py"
-    assert {"omni_edge.models.errors.RequestError", "omni_edge.runtime.response.Response", "numpy"} <= set(imports(path))
+    assert {"omni_edge.models.errors.RequestError", "omni_edge.runtime.response.Response", "numpy"} <= set(
+        imports(path)
+    )

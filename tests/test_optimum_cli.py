@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from omni_edge.export import bundle
+from omni_edge.export.progress import Progress
 from omni_edge.models.errors import BundleError
 
 pytestmark = pytest.mark.torch
@@ -36,8 +37,8 @@ def test_it_runs_our_exporter(monkeypatch, capsys):
 
     def export(checkpoint, target, on_progress):
         calls.append((checkpoint, target))
-        on_progress(bundle.Progress("thinker", 2, 8))
-        on_progress(bundle.Progress("thinker", 2, 8, part=0.5))
+        on_progress(Progress("thinker", 3, 8, 0.2))
+        on_progress(Progress("thinker", 3, 8, 0.3, part=0.5))
 
     monkeypatch.setattr(bundle, "export_bundle", export)
     command("here", "there").run()

@@ -34,7 +34,8 @@ def test_other_added_tokens_are_words(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(ids) == "<tool_call>"
 
 
-@given(TEXTS)
+# A text that spells a control token is not ordinary, and drawn from this file's constants now and then.
+@given(TEXTS.filter(lambda text: "<|" not in text))
 def test_ordinary_text_encodes_as_in_the_library(tokenizer: Tokenizer, plain: tokenizers.Tokenizer, text: str) -> None:
     assert tokenizer.encode(text) == plain.encode(text).ids
 
