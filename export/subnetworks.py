@@ -103,7 +103,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
         sizes = [{"frames": 3}, {"frames": 40}]
         return _written(path, validate_graph(path, reference_vocoder(checkpoint), declaration, sizes, None))
     mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
-    corrected = _corrected_vocoder(checkpoint, folder, mels, tick)
+    corrected = _corrected_vocoder(checkpoint, folder, mels, tick, takes_bytes=rounding.dynamic)
     model = vocoder_graph(checkpoint)
     as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)
@@ -112,12 +112,12 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
 
 
 def _corrected_vocoder(
-    checkpoint: Checkpoint, folder: Path, mels: Sequence[np.ndarray], tick: Tick
+    checkpoint: Checkpoint, folder: Path, mels: Sequence[np.ndarray], tick: Tick, *, takes_bytes: bool
 ) -> dict[str, Rounded]:
     whole = folder / "vocoder.whole.onnx"
     try:
         save_graph(vocoder_graph(checkpoint), whole, lambda _: None)
-        return corrected_vocoder(whole, mels, tick)
+        return corrected_vocoder(whole, mels, tick, takes_bytes=takes_bytes)
     finally:
         for path in (whole, whole.with_name(f"{whole.name}.data")):
             path.unlink(missing_ok=True)

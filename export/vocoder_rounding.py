@@ -20,13 +20,14 @@ CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
 
 
-def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick) -> dict[str, Rounded]:
+def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, takes_bytes: bool) -> dict[str, Rounded]:
     """Round a full-precision vocoder graph.
 
     Args:
         path: the .onnx file.
         mels: f32 [frames, bins] each, what the vocoder is to speak.
         tick: told how much is done.
+        takes_bytes: whether what goes into the residual blocks' convolutions is rounded too.
 
     Returns:
         Weights by name, for `by_channel`.
@@ -49,7 +50,7 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick) -> dic
         assert tensor is not None
         return tensor.numpy()
 
-    return correct(convolutions(model, lambda name: ".resblocks." in name), weight, inputs, tick)
+    return correct(convolutions(model, lambda name: takes_bytes and ".resblocks." in name), weight, inputs, tick)
 
 
 def validate_vocoder(path: Path, module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
