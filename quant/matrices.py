@@ -146,14 +146,14 @@ def _bytes(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tup
     def scale(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return (np.maximum(np.abs(rows).max(1), 1e-12) / 127).astype(np.float32)
 
-    def steps() -> ir.Tensor:
+    def steps() -> ir.TensorProtocol:
         whole = np.empty((matrix.inputs, matrix.outputs), np.int8)
         for start, stop in matrix.slabs():
             rows = matrix.rows(start, stop)
             whole[:, start:stop] = np.rint(rows / scale(rows)[:, None]).T
         return ir.tensor(whole, name=f"{name}.steps")
 
-    def scales() -> ir.Tensor:
+    def scales() -> ir.TensorProtocol:
         return ir.tensor(np.concatenate([scale(matrix.rows(*slab)) for slab in matrix.slabs()]), name=f"{name}.scales")
 
     values = [

@@ -7,7 +7,7 @@ QLinearConv rounds what comes out as well, and ConvInteger is slower than floats
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -69,7 +69,7 @@ class _Product:
         steps = self.weight.steps
         name = f"{self.name}.bias"
 
-        def read() -> ir.Tensor:
+        def read() -> ir.TensorProtocol:
             zeros = np.einsum("oit,i->o", steps.astype(np.float64), grid.zero.astype(np.float64)) * self.weight.scales
             own = 0 if given is None or given.const_value is None else given.const_value.numpy()
             return ir.tensor((own - zeros).astype(np.float32), name=name)
@@ -94,7 +94,7 @@ class _Product:
         return self.add(lazy_value(name, ir.DataType.FLOAT, list(self.weight.scales.shape), read))
 
     def op(
-        self, kind: str, inputs: list[ir.Value | None], attributes: dict[str, int | list[int]] | None = None,
+        self, kind: str, inputs: Sequence[ir.Value | None], attributes: dict[str, int | list[int]] | None = None,
         *, domain: str = "",
     ) -> ir.Value:  # fmt: skip
         node = ir.node(kind, inputs, attributes, domain=domain)
@@ -103,17 +103,20 @@ class _Product:
         return node.outputs[0]
 
     def constant(self, kind: str, value: np.ndarray) -> ir.Value:
-        name = f"{self.name}.{kind}"
-        tensor = ir.tensor(value, name=name)
-        return self.add(ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape))
+        return self.stored(f"{self.name}.{kind}", value)
 
     def numbers(self, kind: str, *values: int) -> ir.Value:
         """A constant that all convolutions share."""
         name = f"{kind}:{','.join(map(str, values))}"
         if name in self.graph.initializers:
             return self.graph.initializers[name]
-        tensor = ir.tensor(np.array(values, np.int64), name=name)
-        return self.add(ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape))
+        return self.stored(name, np.array(values, np.int64))
+
+    def stored(self, name: str, value: np.ndarray) -> ir.Value:
+        tensor = ir.tensor(value, name=name)
+        return self.add(
+            ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape(value.shape))
+        )
 
     def add(self, value: ir.Value) -> ir.Value:
         self.graph.initializers.add(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Crew:
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
 
-    def lane(self, room: int) -> Lane[T]:
+    def lane(self, room: int) -> Lane[Any]:
         """A new queue between two stages."""
         return Lane(room, self._change, lambda: self._is_dismissed)
 

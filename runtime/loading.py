@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -84,7 +84,9 @@ def load_stages(
         voices = {name: int(arrays[f"{name}.bos_token"]) for name in manifest.voices.names}
     # Most of the time goes into laying weights out for the kernels, one core a graph: together they take half of it.
     with ThreadPoolExecutor() as pool:
-        decoders = {name: pool.submit(open_decoder, bundle, name, engines.of[name], threads) for name in DECODERS}
+        decoders: dict[DecoderName, Future[Decoder]] = {
+            name: pool.submit(open_decoder, bundle, name, engines.of[name], threads) for name in DECODERS
+        }
         sessions = {name: pool.submit(open_session, bundle, name, threads) for name in OTHERS}
     flow = Flow(sessions["flow"].result(), manifest.flow, bundle.path(manifest.flow.tables))
     vocoder = Vocoder(sessions["vocoder"].result(), manifest.vocoder)
@@ -103,11 +105,16 @@ def load_stages(
         speech = Speech(talker, flow, vocoder, manifest, voices)
         return Stages(bundle, tokenizer, prompts, perception, thinker, speech, notes)
 
-    stages = joined({name: opened.result() for name, opened in decoders.items()}, engines.notes)
+    chosen: dict[DecoderName, Decoder] = {name: opened.result() for name, opened in decoders.items()}
+    stages = joined(chosen, engines.notes)
     onnx = all(manifest.subnetworks[name].on("onnx") for name in DECODERS)
     if engine == "auto" and onnx and "llama" in engines.of.values():
-        return replace(
-            stages,
-            on_onnx=cache(lambda: joined({name: open_decoder(bundle, name, "onnx", threads) for name in DECODERS})),
-        )
+
+        def on_onnx() -> Stages:
+            opened: dict[DecoderName, Decoder] = {
+                name: open_decoder(bundle, name, "onnx", threads) for name in DECODERS
+            }
+            return joined(opened)
+
+        return replace(stages, on_onnx=cache(on_onnx))
     return stages
