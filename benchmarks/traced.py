@@ -50,19 +50,24 @@ def trace_flow(checkpoint: Checkpoint, path: Path, frames: int, *, guided: bool)
         "cond": torch.randn(1, flow.speaker["enc_emb_dim"]),
         "time": torch.tensor(0.3),
     }
-    _trace(_Evaluation(dit.eval(), guided), path, inputs)
+    _trace(_Evaluation(dit.eval(), guided), path, inputs, dynamo=False)
     return inputs
 
 
 def trace_vocoder(checkpoint: Checkpoint, path: Path, frames: int) -> None:
     """Write the vocoder for a mel [1, bins, frames]."""
-    _trace(reference_vocoder(checkpoint), path, {"mel": torch.randn(1, checkpoint.config.vocoder.mel_bins, frames)})
+    _trace(
+        reference_vocoder(checkpoint),
+        path,
+        {"mel": torch.randn(1, checkpoint.config.vocoder.mel_bins, frames)},
+        dynamo=True,
+    )
 
 
-def _trace(module: nn.Module, path: Path, inputs: dict[str, Tensor]) -> None:
+def _trace(module: nn.Module, path: Path, inputs: dict[str, Tensor], *, dynamo: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, tuple(inputs.values()), path, input_names=list(inputs), dynamo=False, opset_version=17
+            module, tuple(inputs.values()), path, input_names=list(inputs), dynamo=dynamo
         )  # fmt: skip

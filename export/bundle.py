@@ -29,7 +29,7 @@ from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
 from .progress import Progress, Steps
 from .subnetworks import EXPORTS, DecoderName
-from .vocoder_reach import measured_reach, vocoder_reach
+from .vocoder_reach import measured_reach
 from .voices import voice_arrays
 
 Listen = Callable[[Path], dict[DecoderName, list[Passage]]]
@@ -192,9 +192,7 @@ class _Exporter:
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
         extras = (Extra(path=MMPROJ, purpose=PURPOSE),) if self.mmproj else ()
         files = describe_files(self.folder, [*names, *(extra.path for extra in extras)])
-        vocoder = self.folder / subnetworks["vocoder"].graphs[0].graph
-        mels = [voice.ref_mel for voice in self.voices.values()]
-        reach = measured_reach(vocoder, mels, vocoder_reach(self.checkpoint.config.vocoder))
+        reach = measured_reach(self.checkpoint, [voice.ref_mel for voice in self.voices.values()], self.folder)
         return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, reach)
 
 

@@ -8,26 +8,33 @@ from pathlib import Path
 
 import numpy as np
 
+from .checkpoint import Checkpoint
 from .config import VocoderConfig
-from .graphs import open_graph
-from .vocoder import NEIGHBOURS
+from .graphs import open_graph, save_graph
+from .vocoder import NEIGHBOURS, vocoder_graph
 
 INAUDIBLE = 2e-6
 """Largest difference of a sample, in -1..1: five of these make up the 1e-5 that streamed sound may be off."""
 
 
-def measured_reach(path: Path, mels: Sequence[np.ndarray], most: int) -> int:
+def measured_reach(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: Path) -> int:
     """The fewest frames around a stretch of mel that give its sound as if all were there.
 
     What a sample hangs on falls off fast with distance, for the ends of some fifty filters lie on top of one another:
     from half the frames that the shape allows on it is what a float cannot hold.
 
     Args:
-        path: the vocoder's graph, in whichever precision.
+        checkpoint: its vocoder is measured in floats: a byte more or less is not what is looked for.
         mels: f32 [frames, bins] each, what it is to speak.
-        most: see `vocoder_reach`.
+        folder: for its graph while it is measured.
     """
-    session = open_graph(path)
+    most, path = vocoder_reach(checkpoint.config.vocoder), folder / "vocoder.whole.onnx"
+    try:
+        save_graph(vocoder_graph(checkpoint), path, lambda _: None)
+        session = open_graph(path)
+    finally:
+        for file in (path, path.with_name(f"{path.name}.data")):
+            file.unlink(missing_ok=True)
     middles = [np.resize(mel, (3 * most, mel.shape[1])).astype(np.float32) for mel in mels]
 
     def speak(mel: np.ndarray) -> np.ndarray:
