@@ -98,9 +98,11 @@ def test_eight_bits_cost_little(nano_checkpoint):
     found = sizes(compared)
     assert all(1e-9 < size < 0.05 for size in found.values()), found
     assert compared["thinker"].report.error.top1 > 0.98
-    assert compared["vocoder"].report.error.snr_db > 20
+    assert compared["vocoder"].report.error.snr_db > 35
     assert all(0.003 < matrix.error < 0.01 for matrix in compared["talker"].report.error.matrices)
-    assert all(each.report.precision == "int8" and each.report.bits_per_weight < 12 for each in compared.values())
+    assert all(
+        each.report.precision.startswith("int8") and each.report.bits_per_weight < 12 for each in compared.values()
+    )
 
 
 def test_one_json_object_by_subnetwork(inside, nano_checkpoint):
