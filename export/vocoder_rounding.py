@@ -16,6 +16,8 @@ from .graphs import Tick, open_graph, relative_error
 
 MOST_FRAMES = 400
 """Mel frames of each voice: four seconds."""
+WINDOW = 128
+"""Of them at a time: what the graph's values take of memory grows with it."""
 CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
 
@@ -41,8 +43,8 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, tak
             session = open_graph(part)
         finally:
             part.unlink(missing_ok=True)
-        for mel in mels:
-            feeds = {"mel": np.ascontiguousarray(mel[:MOST_FRAMES].T[None])}
+        for mel in _windows(mels):
+            feeds = {"mel": np.ascontiguousarray(mel.T[None])}
             yield {name: np.asarray(value)[0] for name, value in zip(names, session.run(names, feeds), strict=True)}
 
     def weight(name: str) -> np.ndarray:
@@ -51,6 +53,16 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, tak
         return tensor.numpy()
 
     return correct(convolutions(model, lambda name: takes_bytes and ".resblocks." in name), weight, inputs, tick)
+
+
+def _windows(mels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Stretches of WINDOW frames, and what is left of each mel if it is at least half as long."""
+    for mel in mels:
+        used = mel[:MOST_FRAMES]
+        for start in range(0, len(used), WINDOW):
+            window = used[start : start + WINDOW]
+            if start == 0 or len(window) >= WINDOW // 2:
+                yield window
 
 
 def validate_vocoder(path: Path, module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
