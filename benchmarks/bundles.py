@@ -14,10 +14,11 @@ from omni_edge.export.bundle import export_bundle
 from omni_edge.export.calibration import Passage
 from omni_edge.export.checkpoint import Checkpoint
 from omni_edge.export.correction import correct
+from omni_edge.export.decoder import DecoderName
 from omni_edge.export.gguf import write_gguf
 from omni_edge.export.partial import fingerprint
 from omni_edge.export.precisions import BY_NAME, Precision, choose
-from omni_edge.export.subnetworks import DecoderName, write_decoder
+from omni_edge.export.subnetworks import write_decoder
 from omni_edge.models.bundle import Bundle, describe_files, open_bundle, write_manifest
 from omni_edge.models.manifest import SUBNETWORKS, Graph
 

@@ -19,6 +19,7 @@ from .calibration import Passage
 from .checkpoint import Checkpoint
 from .checks import check_front_ends, check_graphs, check_space, check_target, checked_voices, parameters
 from .correction import correct, is_corrected
+from .decoder import DecoderName
 from .description import CODEC_EMBEDDINGS, EMBEDDINGS, FLOW_TABLES, TEMPLATE, TOKENIZER, VOICES, describe
 from .flow_tables import flow_tables
 from .front_ends import chat_template, tokenizer_json
@@ -28,7 +29,7 @@ from .own_values import read_own_values
 from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
 from .progress import Progress, Steps
-from .subnetworks import EXPORTS, DecoderName
+from .subnetworks import EXPORTS
 from .vocoder_reach import measured_reach
 from .voices import voice_arrays
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from ..models.errors import BundleError
 from .calibration import Calibration, Passage
 from .checkpoint import Checkpoint
-from .decoder import decoder_graph
+from .decoder import DecoderName, decoder_graph, decoder_of
 from .gguf import write_gguf
 from .gguf_quantise import TAKE_IMPORTANCE
 from .graphs import Tick
 from .importance import importance
 from .precisions import Precision
-from .subnetworks import DecoderName, decoder_of, write_decoder
+from .subnetworks import write_decoder
 
 FITTING = 0.9
 """Part of the work that is done before anything is written."""

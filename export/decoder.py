@@ -10,6 +10,7 @@ Weights are read from the checkpoint only while the file is written, one matrix 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -31,6 +32,15 @@ class DecoderNames:
 
 THINKER = DecoderNames("thinker.model.", "thinker.lm_head.weight")
 TALKER = DecoderNames("talker.model.", "talker.codec_head.weight", "talker.thinker_to_talker_proj")
+
+DecoderName = Literal["thinker", "talker"]
+
+
+def decoder_of(checkpoint: Checkpoint, name: DecoderName) -> tuple[DecoderConfig, DecoderNames]:
+    """Shape and tensor names of a decoder."""
+    if name == "thinker":
+        return checkpoint.config.thinker, THINKER
+    return checkpoint.config.talker, TALKER
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..quant.report import MatrixError
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint
 from .config import DecoderConfig
-from .decoder import TALKER, THINKER, DecoderNames
+from .decoder import DecoderName, decoder_of
 from .flow import flow
 from .graphs import Tick, outputs_of
 from .inputs import AudioInputs, FlowInputs, GraphInputs, VisionInputs, VocoderInputs
@@ -34,7 +34,6 @@ from .vision_encoder import vision_encoder
 from .vocoder import reference_vocoder
 
 SessionName = Literal["audio_encoder", "vision_encoder", "flow", "vocoder"]
-DecoderName = Literal["thinker", "talker"]
 Given: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 """A sequence: rows [S, width], positions [3, S], and the indices [n] of rows whose next token is wanted."""
 _DECLARATIONS: dict[SessionName, type[GraphInputs]] = {
@@ -127,7 +126,7 @@ class FullPrecision:
         Yields:
             For each sequence, what follows each of its wanted rows, [n, vocab].
         """
-        config, names = self._decoder(name)
+        config, names = decoder_of(self._checkpoint, name)
         kept: dict[str, Tensor] = {}
 
         def read(weight: str) -> Tensor:
@@ -163,11 +162,7 @@ class FullPrecision:
             from .gguf_read_back import gguf_matrices
         except ModuleNotFoundError as error:
             raise MissingExtra("gguf", "llama", "compare GGUF graphs") from error
-        return gguf_matrices(graph, *self._decoder(name))
-
-    def _decoder(self, name: DecoderName) -> tuple[DecoderConfig, DecoderNames]:
-        config = self._checkpoint.config
-        return (config.thinker, THINKER) if name == "thinker" else (config.talker, TALKER)
+        return gguf_matrices(graph, *decoder_of(self._checkpoint, name))
 
 
 def _shape(config: DecoderConfig) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import numpy as np
 from ..models.errors import BundleError
 from ..models.llama import llama_library
 from .checkpoint import Checkpoint
+from .decoder import DecoderName, decoder_of
 from .gguf_check import check_decoder_file
-from .gguf_decoder import FILE_TYPES, NAMES, DecoderName, check_decoder, decoder_config, projection, write_decoder
+from .gguf_decoder import FILE_TYPES, check_decoder, projection, write_decoder
 from .gguf_quantise import FTYPES, NEED_IMPORTANCE, Importance, quantise
 from .graphs import Tick
 
@@ -83,11 +84,11 @@ def check_gguf(checkpoint: Checkpoint, name: DecoderName, kind: str, *, has_impo
         raise BundleError(f"there is no GGUF precision {kind}; take one of {', '.join(GGUF_KINDS)}")
     if kind in NEED_IMPORTANCE and not has_importance:
         raise BundleError(f"{kind} needs an importance matrix; add --calibration built-in, or take q2_k or larger")
-    check_decoder(decoder_config(checkpoint, name), name)
+    check_decoder(decoder_of(checkpoint, name)[0], name)
 
 
 def _write_projection(checkpoint: Checkpoint, name: DecoderName, folder: Path) -> tuple[str, ...]:
-    prefix = NAMES[name].projection
+    prefix = decoder_of(checkpoint, name)[1].projection
     if prefix is None:
         return ()
     weight, bias = projection(checkpoint, prefix)

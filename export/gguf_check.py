@@ -10,7 +10,8 @@ import torch
 from ..models.errors import BundleError
 from ..models.llama import LlamaContext, LlamaGraph
 from .checkpoint import Checkpoint
-from .gguf_decoder import NAMES, DecoderName, decoder_config, projection
+from .decoder import DecoderName, decoder_of
+from .gguf_decoder import projection
 from .reference import decoder_reference
 
 TOLERANCES = {"f32": 1e-4, "f16": 1e-2}
@@ -30,7 +31,7 @@ def check_decoder_file(checkpoint: Checkpoint, name: DecoderName, path: Path, ki
         MissingExtra: llama-cpp-python is not installed.
         BundleError: llama.cpp does not load the file, or what it computes is not what the checkpoint computes.
     """
-    config, names = decoder_config(checkpoint, name), NAMES[name]
+    config, names = decoder_of(checkpoint, name)
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((ROWS, config.rows), np.float32)
     # Rising on all axes, or llama.cpp's mask would not be the causal one (FACTS §8).

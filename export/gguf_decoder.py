@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from gguf import GGML_QUANT_VERSION, MODEL_ARCH, GGMLQuantizationType, GGUFWriter, LlamaFileType, get_tensor_name_map
@@ -18,13 +17,11 @@ from ..models.errors import BundleError
 from ..models.llama import ARCHITECTURE
 from .checkpoint import Checkpoint
 from .config import DecoderConfig
-from .decoder import TALKER, THINKER, DecoderNames
+from .decoder import DecoderName, DecoderNames, decoder_of
 from .gguf_file import F32, Content, Made, Stored, Tensor, write_file
 from .gguf_vocab import add_vocabulary
 from .graphs import Tick
 
-DecoderName = Literal["thinker", "talker"]
-NAMES: dict[DecoderName, DecoderNames] = {"thinker": THINKER, "talker": TALKER}
 FILE_TYPES = {
     "f32": (F32, LlamaFileType.ALL_F32),
     "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
@@ -34,11 +31,6 @@ FILE_TYPES = {
 _BIASED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _PLAIN = ("self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 _NORMS = ("input_layernorm", "post_attention_layernorm")
-
-
-def decoder_config(checkpoint: Checkpoint, name: DecoderName) -> DecoderConfig:
-    """The shape of a decoder, by name."""
-    return checkpoint.config.thinker if name == "thinker" else checkpoint.config.talker
 
 
 def check_decoder(config: DecoderConfig, name: DecoderName) -> None:
@@ -62,7 +54,7 @@ def write_decoder(checkpoint: Checkpoint, name: DecoderName, path: Path, kind: s
     Raises:
         BundleError: see `check_decoder`; or the checkpoint lacks a tensor.
     """
-    config = decoder_config(checkpoint, name)
+    config, names = decoder_of(checkpoint, name)
     check_decoder(config, name)
     matrices, file_type = FILE_TYPES[kind]
     writer = GGUFWriter(path, ARCHITECTURE)
@@ -87,7 +79,7 @@ def write_decoder(checkpoint: Checkpoint, name: DecoderName, path: Path, kind: s
         writer.add_tokenizer_model("none")
     tensors = [
         Tensor(label, content, matrices if len(content.shape) > 1 else F32)
-        for label, content in _tensors(checkpoint, config, NAMES[name])
+        for label, content in _tensors(checkpoint, config, names)
     ]
     write_file(writer, path, tensors, tick)
 

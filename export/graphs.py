@@ -166,6 +166,17 @@ def open_graph(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
+def open_part(model: ir.Model, path: Path, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:
+    """A session of the stretch of a written graph between named values; weights stay in the graph's own file."""
+    part = path.with_name(f"{path.stem}.part.onnx")
+    try:
+        graph = ir.convenience.extract(model.graph, inputs, outputs)
+        ir.save(ir.Model(graph, ir_version=model.ir_version), part)
+        return open_graph(part)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The tracer prints its progress and warns about its own internals; a user can act on neither."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .calibration import MOST_ROWS, Passage, at_most
 from .checkpoint import Checkpoint
-from .gguf_decoder import NAMES, DecoderName, decoder_config, matrix_labels
+from .decoder import DecoderName, decoder_of
+from .gguf_decoder import matrix_labels
 from .graphs import Tick
 from .reference import Reference
 
@@ -33,7 +34,7 @@ def importance(
     Returns:
         What `quantise` takes: llama.cpp's name of each matrix -> f32 [inputs], the mean of the input's squares.
     """
-    config, names = decoder_config(checkpoint, name), NAMES[name]
+    config, names = decoder_of(checkpoint, name)
     labels = matrix_labels(config, names)
     kept: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}

@@ -9,8 +9,8 @@ from ..models.errors import RequestError
 from ..models.manifest import SUBNETWORKS, EngineName, SubnetworkName
 from ..quant.blocks import Scheme
 from ..quant.matrices import Rounding
+from .decoder import DecoderName
 from .gguf import GGUF_KINDS
-from .gguf_decoder import DecoderName
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from torch import nn
 
 from ..models.manifest import SubnetworkName
-from ..quant.channels import Rounded
 from ..quant.matrices import Packer, Rounding
 from ..quant.products import as_products
 from . import inputs
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint
-from .config import DecoderConfig
-from .decoder import TALKER, THINKER, DecoderNames, decoder_graph
+from .decoder import DecoderName, decoder_graph, decoder_of
 from .flow import flow
 from .flow_graph import flow_graph
 from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, validate_graph
 from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
-from .vocoder import reference_vocoder, vocoder_graph
+from .vocoder import reference_vocoder, vocoder_graph, whole_vocoder
 from .vocoder_rounding import corrected_vocoder, validate_vocoder
 from .voices import read_voices
 
@@ -39,7 +35,6 @@ class Written:
     error: float
 
 
-DecoderName = Literal["thinker", "talker"]
 WRITING = 0.7
 """Share of a decoder's step that is reading, rounding and writing; the rest is validation."""
 Export = Callable[[Checkpoint, Path, Rounding | None, Tick], Written]
@@ -103,24 +98,13 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
         sizes = [{"frames": 3}, {"frames": 40}]
         return _written(path, validate_graph(path, reference_vocoder(checkpoint), declaration, sizes, None))
     mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
-    corrected = _corrected_vocoder(checkpoint, folder, mels, tick, takes_bytes=rounding.dynamic)
+    with whole_vocoder(checkpoint, folder) as whole:
+        corrected = corrected_vocoder(whole, mels, tick, takes_bytes=rounding.dynamic)
     model = vocoder_graph(checkpoint)
     as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)
     save_graph(model, path, lambda _: None)
     return _written(path, validate_vocoder(path, reference_vocoder(checkpoint), mels, tolerance(rounding)))
-
-
-def _corrected_vocoder(
-    checkpoint: Checkpoint, folder: Path, mels: Sequence[np.ndarray], tick: Tick, *, takes_bytes: bool
-) -> dict[str, Rounded]:
-    whole = folder / "vocoder.whole.onnx"
-    try:
-        save_graph(vocoder_graph(checkpoint), whole, lambda _: None)
-        return corrected_vocoder(whole, mels, tick, takes_bytes=takes_bytes)
-    finally:
-        for path in (whole, whole.with_name(f"{whole.name}.data")):
-            path.unlink(missing_ok=True)
 
 
 def export_thinker(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:
@@ -177,13 +161,6 @@ def write_decoder(
         lambda part: tick(WRITING + part * (1 - WRITING)),
     )  # fmt: skip
     return _written(path, max(errors))
-
-
-def decoder_of(checkpoint: Checkpoint, name: DecoderName) -> tuple[DecoderConfig, DecoderNames]:
-    """Shape and tensor names of a decoder."""
-    if name == "thinker":
-        return checkpoint.config.thinker, THINKER
-    return checkpoint.config.talker, TALKER
 
 
 def _written(path: Path, error: float) -> Written:

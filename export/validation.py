@@ -15,7 +15,7 @@ import onnx_ir as ir
 import torch
 
 from .config import DecoderConfig
-from .graphs import open_graph, relative_error
+from .graphs import open_part, relative_error
 from .reference import Reference
 
 STEPS = (5, 1, 6)
@@ -99,7 +99,7 @@ class _Stretches:
             presents = [f"present_{kind}" for kind in kinds]
             shape = (1, config.kv_heads, CAPACITY, config.head_dim)
             caches = {f"past_{kind}": np.zeros(shape, np.float32) for kind in kinds}
-        session = self._open(inputs, [*outputs, *presents])
+        session = open_part(self.model, self.path, inputs, [*outputs, *presents])
         parts: list[list[np.ndarray]] = []
         past = 0
         for count in STEPS:
@@ -114,12 +114,3 @@ class _Stretches:
             parts.append([value[0] if value.ndim == 3 else value for value in results[: len(outputs)]])
             past = stop
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-    def _open(self, inputs: list[str], outputs: list[str]):  # noqa: ANN202  (an InferenceSession)
-        graph = ir.convenience.extract(self.model.graph, inputs, outputs)
-        part = self.path.with_name(f"{self.path.stem}.part.onnx")
-        try:
-            ir.save(ir.Model(graph, ir_version=self.model.ir_version), part)
-            return open_graph(part)
-        finally:
-            part.unlink(missing_ok=True)

@@ -11,6 +11,9 @@ Built by hand because tracing a module of a hundred activations takes minutes, a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +24,7 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniTo
 from .builder import GraphBuilder
 from .checkpoint import Checkpoint, load_weights
 from .config import VocoderConfig
+from .graphs import save_graph
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
 NEIGHBOURS = 3
@@ -33,6 +37,18 @@ def vocoder_graph(checkpoint: Checkpoint) -> ir.Model:
     Input: mel [1, bins, T] f32, natural log. Output: samples [T·hop] f32 in [-1, 1].
     """
     return _Vocoder(checkpoint).build()
+
+
+@contextmanager
+def whole_vocoder(checkpoint: Checkpoint, folder: Path) -> Iterator[Path]:
+    """A full-precision graph in a folder, for as long as the block lasts."""
+    path = folder / "vocoder.whole.onnx"
+    try:
+        save_graph(vocoder_graph(checkpoint), path, lambda _: None)
+        yield path
+    finally:
+        for file in (path, path.with_name(f"{path.name}.data")):
+            file.unlink(missing_ok=True)
 
 
 def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:

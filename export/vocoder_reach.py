@@ -10,8 +10,8 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .config import VocoderConfig
-from .graphs import open_graph, save_graph
-from .vocoder import NEIGHBOURS, vocoder_graph
+from .graphs import open_graph
+from .vocoder import NEIGHBOURS, whole_vocoder
 
 INAUDIBLE = 2e-6
 """Largest difference of a sample, in -1..1: five of these make up the 1e-5 that streamed sound may be off."""
@@ -28,13 +28,9 @@ def measured_reach(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: P
         mels: f32 [frames, bins] each, what it is to speak.
         folder: for its graph while it is measured.
     """
-    most, path = vocoder_reach(checkpoint.config.vocoder), folder / "vocoder.whole.onnx"
-    try:
-        save_graph(vocoder_graph(checkpoint), path, lambda _: None)
+    most = vocoder_reach(checkpoint.config.vocoder)
+    with whole_vocoder(checkpoint, folder) as path:
         session = open_graph(path)
-    finally:
-        for file in (path, path.with_name(f"{path.name}.data")):
-            file.unlink(missing_ok=True)
     middles = [np.resize(mel, (3 * most, mel.shape[1])).astype(np.float32) for mel in mels]
 
     def speak(mel: np.ndarray) -> np.ndarray:

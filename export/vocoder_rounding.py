@@ -12,7 +12,7 @@ from torch import nn
 
 from ..quant.channels import Rounded
 from ..quant.convolutions import convolutions, correct
-from .graphs import Tick, open_graph, relative_error
+from .graphs import Tick, open_graph, open_part, relative_error
 
 MOST_FRAMES = 400
 """Mel frames of each voice: four seconds."""
@@ -37,12 +37,7 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, tak
     model = ir.load(path)
 
     def inputs(names: list[str]) -> Iterator[dict[str, np.ndarray]]:
-        part = path.with_name(f"{path.stem}.part.onnx")
-        try:
-            ir.save(ir.Model(_with_outputs(path, names), ir_version=model.ir_version), part)
-            session = open_graph(part)
-        finally:
-            part.unlink(missing_ok=True)
+        session = open_part(_typed(ir.load(path), names), path, ["mel"], list(dict.fromkeys(names)))
         for mel in _windows(mels):
             feeds = {"mel": np.ascontiguousarray(mel.T[None])}
             yield {name: np.asarray(value)[0] for name, value in zip(names, session.run(names, feeds), strict=True)}
@@ -87,11 +82,10 @@ def validate_vocoder(path: Path, module: nn.Module, mels: Sequence[np.ndarray], 
     return max(errors)
 
 
-def _with_outputs(path: Path, names: list[str]) -> ir.Graph:
-    """The stretch of the graph that makes the named values."""
-    graph = ir.load(path).graph
-    for node in graph:
+def _typed(model: ir.Model, names: list[str]) -> ir.Model:
+    """The named values of a graph become floats by declaration, as what leaves a graph must be."""
+    for node in model.graph:
         for output in node.outputs:
             if output.name in names and output.type is None:
                 output.type = ir.TensorType(ir.DataType.FLOAT)
-    return ir.convenience.extract(graph, ["mel"], list(dict.fromkeys(names)))
+    return model

@@ -6,6 +6,7 @@ asymmetric, a zero point. Weight = (stored - zero) · scale.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,14 @@ class Blocks:
             zeros = _unpack(self.zeros, scheme.bits)[:, : self.scales.shape[1]].astype(np.float32)
         weights = (stored - zeros[:, :, None]) * self.scales[:, :, None]
         return weights.reshape(self.outputs, -1)[:, : self.inputs]
+
+
+def joined(parts: Sequence[Blocks]) -> Blocks:
+    """Slabs of outputs of one matrix, one below the other."""
+    first = parts[0]
+    values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
+    zeros = [part.zeros for part in parts if part.zeros is not None]
+    return Blocks(first.scheme, first.inputs, values, scales, np.concatenate(zeros) if zeros else None)
 
 
 def pack(matrix: NDArray[np.float32], scheme: Scheme) -> Blocks:

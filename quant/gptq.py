@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Blocks, Scheme, assemble, grid
+from .blocks import Blocks, Scheme, assemble, grid, joined
 from .matrices import Matrix
 
 DAMPING = 0.01
@@ -84,10 +84,7 @@ class Corrector:
 
     def pack(self, matrix: Matrix) -> Blocks:
         """Round a matrix [N, K], a slab of outputs at a time: outputs know nothing of each other."""
-        parts = [self._slab(matrix.rows(start, stop)) for start, stop in matrix.slabs()]
-        values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
-        zeros = [part.zeros for part in parts if part.zeros is not None]
-        return Blocks(self._scheme, matrix.inputs, values, scales, np.concatenate(zeros) if zeros else None)
+        return joined([self._slab(matrix.rows(start, stop)) for start, stop in matrix.slabs()])
 
     def _slab(self, rows: F32) -> Blocks:
         scheme, spread = self._scheme, self._spread

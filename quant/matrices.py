@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .blocks import Blocks, Scheme, pack
+from .blocks import Blocks, Scheme, joined, pack
 
 DOMAIN, OPERATOR = "omni_edge", "Linear"
 CONTRIB = "com.microsoft"
@@ -69,11 +69,7 @@ def nearest(rounding: Rounding) -> Packer:
     """Round each weight to the nearest, a slab at a time."""
 
     def packed(name: str, matrix: Matrix) -> Blocks:
-        scheme = rounding.of(name)
-        parts = [pack(matrix.rows(start, stop), scheme) for start, stop in matrix.slabs()]
-        values, scales = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("values", "scales"))
-        zeros = [part.zeros for part in parts if part.zeros is not None]
-        return Blocks(scheme, matrix.inputs, values, scales, np.concatenate(zeros) if zeros else None)
+        return joined([pack(matrix.rows(start, stop), rounding.of(name)) for start, stop in matrix.slabs()])
 
     return packed
 

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 from omni_edge.export.checkpoint import Checkpoint
+from omni_edge.export.decoder import decoder_of
 from omni_edge.export.graphs import tolerance
 from omni_edge.export.reference import Reference
-from omni_edge.export.subnetworks import decoder_of
 from omni_edge.export.validation import validate_decoder
 from omni_edge.models.errors import BundleError
 
