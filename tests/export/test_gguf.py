@@ -50,19 +50,20 @@ def nothing(_: float) -> None:
 
 
 @pytest.mark.parametrize("shape", ["like-3b", "odd"])
-@pytest.mark.parametrize(("kind", "allowed"), [("f32", 5e-4), ("f16", 1e-3)])
+@pytest.mark.parametrize(("kind", "allowed"), [("f32", 1e-4), ("f16", 1e-2)])
 def test_stock_llama_cpp_answers_text_as_transformers_does(shape, kind, allowed, tiny, tmp_path):
     folder = tiny.checkpoint(shape)
     write_gguf(Checkpoint(folder), "thinker", tmp_path, kind, nothing)
-    stock = llama_cpp.Llama(str(tmp_path / "thinker.gguf"), logits_all=True, n_ctx=256, verbose=False)
+    # Its own default keeps keys and values in half precision, even beside floats.
+    floats = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+    stock = llama_cpp.Llama(str(tmp_path / "thinker.gguf"), logits_all=True, n_ctx=256, verbose=False, **floats)
     ids = stock.tokenize(TEXT.encode(), add_bos=False, special=True)
     assert ids == Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT).ids
     thinker = Qwen2_5OmniForConditionalGeneration.from_pretrained(folder).thinker.eval()
     stock.eval(ids)
     with torch.no_grad():
         expected = thinker(input_ids=torch.tensor([ids])).logits[0].numpy()
-    # Relative to the largest logit; stock llama.cpp keeps keys and values in half precision even beside floats.
-    assert np.abs(stock.scores[: len(ids)] - expected).max() < allowed * np.abs(expected).max()
+    assert np.abs(stock.scores[: len(ids)] - expected).max() < allowed
     written = thinker.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False)[0, len(ids) :].tolist()
     stock.reset()
     stream = stock.generate(ids, temp=0.0)
