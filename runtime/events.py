@@ -49,6 +49,8 @@ class Statistics:
     text_s: float
     """Generation of the text, prefill excluded."""
     text_tokens_per_s: float
+    first_code_s: float
+    """From the request to the first code of speech."""
     talker_s: float
     codes_per_s: float
     flow_s: float

@@ -23,7 +23,10 @@ EVENTS = 64
 """Events that wait to be read before the stages wait for the reader."""
 AHEAD = 256
 """Rows that the thinker may be ahead of the talker, and codes that the talker may be ahead of the sound: 5 seconds."""
+MELS = 2
+"""Pieces of mel that the flow may be ahead of the vocoder: the lane before theirs is where work waits."""
 Row = NDArray[np.float32]
+Mel = tuple[NDArray[np.float32], bool]
 T = TypeVar("T")
 
 
@@ -41,15 +44,16 @@ class Progress:
     prefill_s: float = 0.0
     text_s: float = 0.0
     first_text_s: float = 0.0
+    first_code_s: float = 0.0
     first_audio_s: float = 0.0
 
 
 class Response:
     """One answer to a prompt that the thinker has read.
 
-    The thinker writes token after token; the talker speaks each as soon as it is there, flow and vocoder make sound of
-    what has been spoken. Each runs in a thread of its own and waits for the one before it, and for whoever reads the
-    events.
+    The thinker writes token after token; the talker speaks each as soon as it is there, the flow makes mel of what has
+    been spoken and the vocoder sound of that. Each runs in a thread of its own and waits for the one before it, and
+    for whoever reads the events.
 
     Args:
         stages: of the session.
@@ -77,7 +81,9 @@ class Response:
             if self._progress.plan.speech:
                 codes: Lane[int] = crew.lane(AHEAD)
                 crew.start("talker", lambda: _feed(codes, self._speak(rows)))
-                crew.start("sound", lambda: _feed(events, self._sound(codes)))
+                mels: Lane[Mel] = crew.lane(MELS)
+                crew.start("flow", lambda: _feed(mels, self._mels(codes)))
+                crew.start("vocoder", lambda: _feed(events, self._sound(mels)))
                 crew.start("thinker", lambda: self._think(events.put, rows.put, rows.end))
             else:
                 crew.start("thinker", lambda: self._think(events.put, lambda _: None, events.end))
@@ -119,12 +125,19 @@ class Response:
         speech, plan = self._stages.speech, self._progress.plan
         reply = Reply(self._prompt_rows, self._positions, rows)
         sampler = speech.sampler(reply, np.random.default_rng([plan.seed, 0x2E]), plan.codes)
-        return speech.codes(reply, plan.voice, sampler, self._spoken)
+        for code in speech.codes(reply, plan.voice, sampler, self._spoken):
+            if not self._progress.first_code_s:
+                self._progress.first_code_s = time.perf_counter() - self._progress.start
+            yield code
 
-    def _sound(self, codes: Iterable[int]) -> Iterator[AudioDelta]:
-        progress, plan = self._progress, self._progress.plan
+    def _mels(self, codes: Iterable[int]) -> Iterator[Mel]:
+        plan = self._progress.plan
         noise = Noise(plan.seed, self._manifest.flow.mel_bins)
-        for samples in self._stages.speech.sound(codes, plan.voice, noise, plan.solver, self._spoken):
+        return self._stages.speech.mels(codes, plan.voice, noise, plan.solver, self._spoken)
+
+    def _sound(self, mels: Iterable[Mel]) -> Iterator[AudioDelta]:
+        progress = self._progress
+        for samples in self._stages.speech.sound(mels, self._spoken):
             if not progress.first_audio_s:
                 progress.first_audio_s = time.perf_counter() - progress.start
             yield AudioDelta(samples, self._manifest.vocoder.rate)
@@ -142,6 +155,7 @@ class Response:
             first_text_s=progress.first_text_s,
             text_s=progress.text_s,
             text_tokens_per_s=len(ids) / progress.text_s if progress.text_s else 0.0,
+            first_code_s=progress.first_code_s,
             talker_s=spoken.talker_s,
             codes_per_s=len(spoken.codes) / spoken.talker_s if spoken.talker_s else 0.0,
             flow_s=spoken.flow_s,

@@ -15,7 +15,7 @@ from .noise import Noise
 from .sampling import Sampler
 from .solver import Solver
 from .talker import Talker
-from .vocoder import Vocoder
+from .vocoder import WINDOW, Vocoder
 
 LARGEST_CHUNK = 8
 """Blocks of codes made sound at a time, once sound is under way."""
@@ -107,22 +107,29 @@ class Speech:
         """A sampler that has seen what the reference counts as seen."""
         return Sampler(sampling, self._manifest.talker.vocab, rng, self._talker.seen(len(reply.prompt)))
 
-    def sound(
+    def mels(
         self, codes: Iterable[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken
-    ) -> Iterator[NDArray[np.float32]]:
-        """Codes to samples [n] f32, in pieces that come as early as they can and grow on."""
-        flow, vocoder = self._flow.begin(voice, noise, solver), self._vocoder.begin()
-        settings = self._manifest.flow
+    ) -> Iterator[tuple[NDArray[np.float32], bool]]:
+        """Codes to mel [n, bins], and whether it is the last of it, in pieces that come early and grow on."""
+        flow, settings = self._flow.begin(voice, noise, solver), self._manifest.flow
         for chunk, last in chunks(codes, settings.block // settings.repeats, solver.lookahead):
             start = time.perf_counter()
             mel = flow.step(chunk, last=last)
-            between = time.perf_counter()
-            samples = vocoder.step(mel, last=last)
-            spoken.flow_s += between - start
-            spoken.vocoder_s += time.perf_counter() - between
-            spoken.samples += samples.size
-            if samples.size:
-                yield samples
+            spoken.flow_s += time.perf_counter() - start
+            yield mel, last
+
+    def sound(self, mels: Iterable[tuple[NDArray[np.float32], bool]], spoken: Spoken) -> Iterator[NDArray[np.float32]]:
+        """What `mels` yields to samples [n] f32, a window of the vocoder at a time: the first of a long chunk is heard
+        while the rest is still made."""
+        vocoder = self._vocoder.begin()
+        for mel, last in mels:
+            for at in range(0, max(len(mel), 1), WINDOW):
+                start = time.perf_counter()
+                samples = vocoder.step(mel[at : at + WINDOW], last=last and at + WINDOW >= len(mel))
+                spoken.vocoder_s += time.perf_counter() - start
+                spoken.samples += samples.size
+                if samples.size:
+                    yield samples
 
 
 def chunks(codes: Iterable[int], block: int, lookahead: int) -> Iterator[tuple[NDArray[np.int64], bool]]:

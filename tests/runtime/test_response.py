@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from omni_edge.runtime.events import AudioDelta
+from omni_edge.runtime.flow import Flow, FlowStream
 from omni_edge.runtime.options import Options
+from omni_edge.runtime.talker import Talker
 from omni_edge.runtime.thinker import Thinker
 from omni_edge.runtime.vocoder import Vocoder, VocoderStream
 
 LONG = Options(
     greedy=True, seed=1, max_tokens=30, max_codes=60, solver="euler", flow_steps=2, guidance=0.0
 )  # enough codes for several pieces of sound
-STAGES = {"thinker", "talker", "sound"}
+STAGES = {"thinker", "talker", "flow", "vocoder"}
 
 
 def stages_alive() -> set[str]:
@@ -29,9 +31,9 @@ def sound(events: list) -> np.ndarray:
 
 
 def test_the_same_whoever_waits_for_whom(session, monkeypatch):
-    """A slow thinker, then a slow sound: other pieces wait for each other, and what comes out is the same."""
+    """A slow thinker, flow or vocoder: other pieces wait for each other, and what comes out is the same."""
     results = []
-    for kind, name in ((None, ""), (Thinker, "advance"), (VocoderStream, "step")):
+    for kind, name in ((None, ""), (Thinker, "advance"), (FlowStream, "step"), (VocoderStream, "step")):
         session.reset()
         with monkeypatch.context() as patch:
             if kind is not None:
@@ -82,13 +84,21 @@ def test_sound_comes_while_the_text_is_still_written(session, monkeypatch):
     assert len(read) == 39
 
 
-@pytest.mark.parametrize("where", ["sound", "thinker"])
+BREAKS = {
+    "vocoder": (Vocoder, "begin"),
+    "flow": (Flow, "begin"),
+    "talker": (Talker, "step"),
+    "thinker": (Thinker, "advance"),
+}
+
+
+@pytest.mark.parametrize("where", BREAKS)
 def test_an_error_in_a_stage_is_raised_here_and_the_session_lives_on(session, ask, monkeypatch, where):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no more memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((Vocoder, "begin") if where == "sound" else (Thinker, "advance")), broken)
+        patch.setattr(*BREAKS[where], broken)
         with pytest.raises(RuntimeError, match="no more memory"):
             list(session.respond("Tell me", options=LONG))
     assert not stages_alive()

@@ -9,6 +9,7 @@ from omni_edge.runtime import speech as module
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.solver import Solver
 from omni_edge.runtime.speech import Spoken, chunks
+from omni_edge.runtime.vocoder import WINDOW
 
 
 @given(st.integers(0, 700), st.integers(1, 12), st.integers(1, 9))
@@ -34,9 +35,11 @@ def test_with_all_the_look_ahead_there_is_it_is_the_sound_of_the_whole(stages, c
     codes, noise = [(7 * n) % 100 for n in range(count)], Noise(1, 80)
     solver = Solver("euler", 3, 0.5, lookahead=100)
     spoken = Spoken()
-    (sound,) = speech.sound(codes, "Chelsie", noise, solver, spoken)
+    pieces = list(speech.sound(speech.mels(codes, "Chelsie", noise, solver, spoken), spoken))
+    sound = np.concatenate(pieces)
     mel = speech._flow.mel(np.array(codes), "Chelsie", noise, solver)
-    assert (sound == speech._vocoder.begin().step(mel, last=True)).all()
+    assert (sound == np.concatenate(list(speech._vocoder.samples(mel)))).all()
+    assert max(piece.size for piece in pieces) <= WINDOW * stages.bundle.manifest.vocoder.hop
     assert spoken.samples == sound.size == 2 * count * stages.bundle.manifest.vocoder.hop
     assert spoken.flow_s > 0
     assert spoken.vocoder_s > 0
@@ -45,7 +48,9 @@ def test_with_all_the_look_ahead_there_is_it_is_the_sound_of_the_whole(stages, c
 def test_sound_comes_before_the_codes_are_all_there(stages):
     speech, taken = stages.speech, []
     codes = (taken.append(code) or code % 100 for code in range(200))
-    sounds = speech.sound(codes, "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0, lookahead=2), Spoken())
+    spoken = Spoken()
+    mels = speech.mels(codes, "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0, lookahead=2), spoken)
+    sounds = speech.sound(mels, spoken)
     first = next(sounds)
     assert first.size
     assert len(taken) <= 60  # with the tiny vocoder's reach the second portion; see test_vocoder.py
@@ -56,4 +61,6 @@ def test_sound_comes_before_the_codes_are_all_there(stages):
 
 
 def test_nothing_to_say_is_no_sound(stages):
-    assert list(stages.speech.sound([], "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0), Spoken())) == []
+    speech, spoken = stages.speech, Spoken()
+    mels = speech.mels([], "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0), spoken)
+    assert list(speech.sound(mels, spoken)) == []
