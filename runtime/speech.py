@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from .solver import Solver
 from .talker import Talker
 from .vocoder import WINDOW, Vocoder
 
-LARGEST_CHUNK = 8
-"""Blocks of codes made sound at a time, once sound is under way."""
+CHUNKS = (1, 2, 4, 8)
+"""Blocks of codes made sound at a time: small at first, so that it begins early, then the last of these, because what
+is computed around a chunk weighs less the longer it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,12 @@ class Speech:
     def reads(self, positions: NDArray[np.int64]) -> bool:
         """See `Decoder.reads`, of the talker."""
         return self._talker.reads(positions)
+
+    def pieces(self) -> tuple[int, ...]:
+        """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
+        vocoder, frames = self._manifest.vocoder, [size * self._manifest.flow.block for size in CHUNKS]
+        # What the vocoder holds back of the first piece comes with the next.
+        return tuple(vocoder.hop * count for count in (max(1, frames[0] - vocoder.reach), *frames[1:]))
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""
@@ -135,8 +143,7 @@ class Speech:
 def chunks(codes: Iterable[int], block: int, lookahead: int) -> Iterator[tuple[NDArray[np.int64], bool]]:
     """Codes in the portions in which they are made sound, and whether a portion is the last one.
 
-    The first is what one block's mel takes, and each one after it twice as much as the one before, up to
-    LARGEST_CHUNK blocks: what is computed around a chunk weighs less the longer it is.
+    They are CHUNKS blocks long, and the first one waits for the look-ahead as well.
 
     Args:
         codes: of an utterance.
@@ -144,13 +151,13 @@ def chunks(codes: Iterable[int], block: int, lookahead: int) -> Iterator[tuple[N
         lookahead: blocks, see `Solver`.
     """
     waiting: list[int] = []
-    size, wanted = 1, (1 + lookahead) * block
+    sizes = chain(CHUNKS, repeat(CHUNKS[-1]))
+    wanted = (next(sizes) + lookahead) * block
     for code in codes:
         waiting.append(code)
         if len(waiting) == wanted:
             yield np.array(waiting, np.int64), False
             waiting.clear()
-            size = min(2 * size, LARGEST_CHUNK)
-            wanted = size * block
+            wanted = next(sizes) * block
     # What was held back for its look-ahead still waits, even when no code came after it.
     yield np.array(waiting, np.int64), True
