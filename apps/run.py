@@ -23,6 +23,7 @@ class SolverChoice(str, Enum):
     """Solvers of the flow."""
 
     EULER = "euler"
+    MIDPOINT = "midpoint"
     RK4 = "rk4"
 
 
@@ -65,6 +66,10 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     guidance: Annotated[
         float | None, typer.Option(help="Guidance of the flow; 0 halves its cost.", rich_help_panel=_DETAIL)
     ] = None,
+    guided_until: Annotated[
+        float | None,
+        typer.Option(help="Time, 0 to 1, until which the flow is guided.", rich_help_panel=_DETAIL),
+    ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Scale larger pictures down to this area.", rich_help_panel=_DETAIL)
     ] = None,
@@ -99,6 +104,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         solver=solver.value if solver else None,
         flow_steps=flow_steps,
         guidance=guidance,
+        guided_until=guided_until,
         seed=seed,
     )
     history = () if system is None else (system_message(system),)

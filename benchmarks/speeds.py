@@ -17,7 +17,7 @@ from omni_edge.runtime.engine import open_decoder, open_session
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.pixels import picture_patches
-from omni_edge.runtime.solver import Solver
+from omni_edge.runtime.solver import own_solver
 from omni_edge.runtime.vocoder import Vocoder
 
 from .bundles import ROUNDS, Bundles
@@ -137,7 +137,7 @@ def _vision(bundle: Bundle, session) -> Measure:  # noqa: ANN001
 def _flow(bundle: Bundle, session) -> Measure:  # noqa: ANN001
     settings, voice = bundle.manifest.flow, bundle.manifest.voices.default
     flow = Flow(session, settings, bundle.path(settings.tables))
-    solver = Solver(settings.solver, settings.steps, settings.guidance)
+    solver = own_solver(settings)
     # A mel has 100 frames a second.
     codes = np.random.default_rng(0).integers(0, settings.codes, round(100 * SECONDS / settings.repeats))
     noise = Noise(0, settings.mel_bins)

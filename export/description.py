@@ -80,6 +80,7 @@ def describe(
             solver=own.solver,
             steps=own.steps,
             guidance=own.guidance,
+            guided_until=own.guided_until,
             sway=own.sway,
             schedules=own.schedules,
             tables=FLOW_TABLES,

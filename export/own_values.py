@@ -64,9 +64,10 @@ class OwnValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int = 10
     """Time points."""
     guidance: float = 0.5
+    guided_until: float = 1.0
     sway: float = -1.0
     schedules: dict[SolverName, tuple[int, ...]] = msgspec.field(
-        default_factory=lambda: {"euler": tuple(range(2, 12)), "rk4": (3, 5, 10)}
+        default_factory=lambda: {"euler": tuple(range(2, 12)), "midpoint": (2, 3, 4, 5), "rk4": (3, 5, 10)}
     )
     """Step counts that the flow's tables cover; each further time point costs (6·layers + 2)·hidden floats."""
     video: Video | None = None

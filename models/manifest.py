@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]
 SubnetworkName = Literal["audio_encoder", "vision_encoder", "thinker", "talker", "flow", "vocoder"]
-SolverName = Literal["euler", "rk4"]
+SolverName = Literal["euler", "midpoint", "rk4"]
 SUBNETWORKS: tuple[SubnetworkName, ...] = (
     "audio_encoder",
     "vision_encoder",
@@ -182,6 +182,8 @@ class Flow(Record, frozen=True):
     """Step counts the modulation table covers, by solver."""
     tables: str
     """File of modulations by time point and speaker rows, .npz."""
+    guided_until: float = 1.0
+    """Intervals of the solver that begin before this time are guided."""
 
 
 class Vocoder(Record, frozen=True):

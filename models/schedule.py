@@ -20,14 +20,17 @@ def time_points(steps: int, sway: float) -> list[float]:
 def solver_times(solver: SolverName, steps: int, sway: float) -> list[float]:
     """Every time at which the velocity is evaluated, in order.
 
-    Euler: each interval's start. RK4 (3/8 rule): start, +1/3, +2/3, end of each interval.
+    Euler: each interval's start. Midpoint: start and middle. RK4 (3/8 rule): start, +1/3, +2/3, end of each interval.
     """
     points = time_points(steps, sway)
     times: list[float] = []
     for start, end in itertools.pairwise(points):
-        if solver == "euler":
-            times.append(start)
-        else:
-            width = end - start
-            times += [start, start + width / 3, start + width * 2 / 3, end]
+        width = end - start
+        match solver:
+            case "euler":
+                times.append(start)
+            case "midpoint":
+                times += [start, start + width / 2]
+            case "rk4":
+                times += [start, start + width / 3, start + width * 2 / 3, end]
     return times

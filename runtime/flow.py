@@ -18,7 +18,7 @@ from ..models.errors import RequestError
 from ..models.manifest import Flow as Settings
 from ..models.schedule import time_points
 from .noise import Noise
-from .solver import NO_GUIDANCE, Solver, advance
+from .solver import Solver, advance
 
 F32 = NDArray[np.float32]
 
@@ -46,13 +46,15 @@ class Flow:
         """Refuse a schedule whose time points are not in the table.
 
         Raises:
-            RequestError: and says which step counts there are.
+            RequestError: and says which there are.
         """
-        counts = self.settings.schedules.get(solver.name, ())
-        if solver.steps not in counts:
+        schedules = self.settings.schedules
+        if solver.steps not in schedules.get(solver.name, ()):
+            has = "; ".join(
+                f"{name} with {', '.join(map(str, counts))}" for name, counts in schedules.items() if counts
+            )
             raise RequestError(
-                f"the solver {solver.name} with {solver.steps} steps is not in this bundle's tables; "
-                f"use {', '.join(map(str, counts))} steps"
+                f"the solver {solver.name} with {solver.steps} steps is not in this bundle's tables; it has {has} steps"
             )
 
     def begin(self, voice: str, noise: Noise, solver: Solver) -> FlowStream:
@@ -67,10 +69,8 @@ class Flow:
             RequestError: schedule not in the table.
         """
         self.check(solver)
-        speakers = [self._speakers[voice]]
-        if solver.guidance >= NO_GUIDANCE:
-            speakers.append(self._speakers["unconditional"])
-        return FlowStream(self, np.stack(speakers), noise, solver)
+        speakers = np.stack([self._speakers[voice], self._speakers["unconditional"]])
+        return FlowStream(self, speakers, noise, solver)
 
     def mel(self, codes: NDArray[np.int64], voice: str, noise: Noise, solver: Solver) -> F32:
         """A whole utterance at once: [n·repeats, bins] for codes [n]; see `begin` and `FlowStream.step`."""
@@ -88,7 +88,7 @@ class FlowStream:
 
     Args:
         flow: to compute with.
-        speakers: [R, hidden], of the conditions: with guidance the second one is no voice at all.
+        speakers: [2, hidden], of the conditions: the voice, and for guided evaluations no voice at all.
         noise: the state at time 0.
         solver: checked.
     """
@@ -103,13 +103,10 @@ class FlowStream:
 
     def reset(self) -> None:
         """Begin the utterance anew."""
-        settings = self._settings
         self._waiting = np.empty(0, np.int64)
         self._done = 0
-        nothing = np.zeros((settings.back_layers, len(self._speakers), settings.block, settings.width), np.float32)
         # Before the first block there is nothing, in whichever evaluation.
         self._past: list[tuple[F32, F32]] | None = None
-        self._nothing = (nothing, nothing)
 
     def step(self, codes: NDArray[np.int64], *, last: bool) -> F32:
         """Take more codes, and solve from noise to mel what can be.
@@ -138,32 +135,76 @@ class FlowStream:
     def _solve(self, chunk: NDArray[np.int64], blocks: int, kept: int) -> F32:
         settings, solver = self._settings, self._solver
         length, first = blocks * settings.block, self._done * settings.block
-        frames = len(chunk) * settings.repeats
-        codes = np.zeros((len(self._speakers), length // settings.repeats), np.int64)
-        codes[0, : len(chunk)] = chunk
-        feeds = {
-            "codes": codes,
-            "speaker": self._speakers,
-            "before": np.array(settings.block if self._done else 0, np.int64),
-            "frames": np.array(frames, np.int64),
-            "kept": np.array(kept, np.int64),
-        }
-        present: list[tuple[F32, F32]] = []
-
-        def velocity(state: F32, time: float) -> F32:
-            keys, values = self._nothing if self._past is None else self._past[len(present)]
-            given = {"noisy": state.astype(np.float32, copy=False), "modulation": self._flow.modulation(time)}
-            outputs = self._flow.session.run(None, {**feeds, **given, "past_keys": keys, "past_values": values})
-            branches, keys, values = (np.asarray(output) for output in outputs)
-            present.append((keys, values))
-            if len(branches) == 1:
-                return branches[0]
-            conditional, unconditional = branches
-            return conditional + (conditional - unconditional) * np.float32(solver.guidance)
-
+        evaluate = _Evaluations(self._flow, self._feeds(chunk, length, kept), self._past, solver.guidance)
         # Frames that only fill the last block start from noise as well; nothing sees them.
         state = self._noise.frames(first, first + length)
         for start, end in itertools.pairwise(time_points(solver.steps, settings.sway)):
+            velocity = evaluate.guided if solver.is_guided(start) else evaluate.alone
             state = state + advance(solver.name, velocity, state, start, end)
-        self._past = present
+        self._past = evaluate.present
         return state
+
+    def _feeds(self, chunk: NDArray[np.int64], length: int, kept: int) -> dict[str, NDArray[np.generic]]:
+        """What all evaluations of a chunk have in common, for both conditions."""
+        settings = self._settings
+        codes = np.zeros((len(self._speakers), length // settings.repeats), np.int64)
+        codes[0, : len(chunk)] = chunk
+        return {
+            "codes": codes,
+            "speaker": self._speakers,
+            "before": np.array(settings.block if self._done else 0, np.int64),
+            "frames": np.array(len(chunk) * settings.repeats, np.int64),
+            "kept": np.array(kept, np.int64),
+        }
+
+
+class _Evaluations:
+    """The evaluations of one chunk, in order; each goes on from what the same one of the chunk before has kept.
+
+    Args:
+        flow: to compute with.
+        feeds: of both conditions.
+        past: keys and values, an evaluation each; None before the first chunk.
+        guidance: strength, for those that are guided.
+    """
+
+    def __init__(
+        self, flow: Flow, feeds: dict[str, NDArray[np.generic]], past: list[tuple[F32, F32]] | None, guidance: float
+    ) -> None:
+        self._flow = flow
+        self._feeds = feeds
+        self._past = past
+        self._guidance = np.float32(guidance)
+        self.present: list[tuple[F32, F32]] = []
+
+    def alone(self, state: F32, time: float) -> F32:
+        """The velocity given codes and voice."""
+        return self._run(state, time, 1)[0]
+
+    def guided(self, state: F32, time: float) -> F32:
+        """The same, led away from what the velocity is without them (FACTS §6.2)."""
+        conditional, unconditional = self._run(state, time, 2)
+        return conditional + (conditional - unconditional) * self._guidance
+
+    def _run(self, state: F32, time: float, conditions: int) -> F32:
+        """[conditions, F, bins]."""
+        keys, values = self._before(conditions)
+        feeds = {
+            **self._feeds,
+            "codes": self._feeds["codes"][:conditions],
+            "speaker": self._feeds["speaker"][:conditions],
+            "noisy": state.astype(np.float32, copy=False),
+            "modulation": self._flow.modulation(time),
+            "past_keys": keys,
+            "past_values": values,
+        }
+        velocity, keys, values = (np.asarray(output) for output in self._flow.session.run(None, feeds))
+        self.present.append((keys, values))
+        return velocity
+
+    def _before(self, conditions: int) -> tuple[F32, F32]:
+        if self._past is not None:
+            return self._past[len(self.present)]
+        settings = self._flow.settings
+        nothing = np.zeros((settings.back_layers, conditions, settings.block, settings.width), np.float32)
+        return nothing, nothing

@@ -9,7 +9,7 @@ import msgspec
 
 from ..models.errors import RequestError
 from ..models.manifest import Manifest, Sampling, SolverName
-from .solver import LOOKAHEAD, Solver
+from .solver import LOOKAHEAD, Solver, own_solver
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Options:
     """Time points of the flow's solver, as the reference's num_steps: N points are N-1 intervals."""
     guidance: float | None = None
     """Strength of the flow's guidance; 0 halves its cost."""
+    guided_until: float | None = None
+    """The flow's time, 0 to 1, until which it is guided: guidance early on costs less than throughout."""
     lookahead: int = LOOKAHEAD
     """Blocks of codes (12, a quarter of a second, for the published models) that the flow waits for beyond those it
     makes sound of: more are later and closer to what the whole speech at once would be."""
@@ -61,23 +63,30 @@ def decide(options: Options, manifest: Manifest) -> Plan:
     voice = voices.default if options.voice is None else options.voice
     if voice not in voices.names:
         raise RequestError(f"there is no voice {voice!r} in {manifest.name}; it has {', '.join(voices.names)}")
-    guidance = manifest.flow.guidance if options.guidance is None else options.guidance
-    if not 0 <= guidance <= 10:
-        raise RequestError(f"guidance {guidance:g} is out of range; use 0 (off) to 10")
-    if options.lookahead < 1:
-        raise RequestError(f"a look-ahead of {options.lookahead} blocks cannot be; use 1 or more")
-    solver = Solver(
-        options.solver or manifest.flow.solver,
-        manifest.flow.steps if options.flow_steps is None else options.flow_steps,
-        guidance,
-        options.lookahead,
-    )
+    solver = _solver(options, own_solver(manifest.flow))
     text = _sampling(options.text_sampling, manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
     codes = _sampling(options.code_sampling, manifest.talker_sampling, options.max_codes, options.greedy, "codes")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     if seed < 0:
         raise RequestError(f"seed {seed} is negative; use 0 or more")
     return Plan(options.speech, voice, text, codes, solver, seed)
+
+
+def _solver(options: Options, own: Solver) -> Solver:
+    solver = Solver(
+        options.solver or own.name,
+        own.steps if options.flow_steps is None else options.flow_steps,
+        own.guidance if options.guidance is None else options.guidance,
+        options.lookahead,
+        own.guided_until if options.guided_until is None else options.guided_until,
+    )
+    if not 0 <= solver.guidance <= 10:
+        raise RequestError(f"guidance {solver.guidance:g} is out of range; use 0 (off) to 10")
+    if not 0 <= solver.guided_until <= 1:
+        raise RequestError(f"guidance until {solver.guided_until:g} is out of range; use 0 (off) to 1 (throughout)")
+    if solver.lookahead < 1:
+        raise RequestError(f"a look-ahead of {solver.lookahead} blocks cannot be; use 1 or more")
+    return solver
 
 
 def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:

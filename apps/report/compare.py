@@ -19,7 +19,7 @@ from ...runtime.encoders import AudioEncoder, VisionEncoder
 from ...runtime.engine import DecoderName, open_session
 from ...runtime.flow import Flow
 from ...runtime.noise import Noise
-from ...runtime.solver import Solver
+from ...runtime.solver import own_solver
 from ...runtime.vocoder import Vocoder
 from .decoders import DecoderComparison
 from .recording import SEED, Recording
@@ -119,7 +119,7 @@ class Comparison:
     def _token2wav(self) -> Iterator[Compared]:
         """The flow on the codes, then the vocoder on the mels that the full precision makes of them."""
         settings = self._manifest.flow
-        solver = Solver(settings.solver, settings.steps, settings.guidance)
+        solver = own_solver(settings)
         spoken = [recording for recording in self._recordings if len(recording.codes)]
 
         def stage(session: Any) -> Run:

@@ -31,6 +31,12 @@ def test_euler_evaluates_at_each_start():
     assert solver_times("euler", 10, -1.0) == pytest.approx(TEN[:-1], abs=5e-6)
 
 
+def test_midpoint_evaluates_at_each_start_and_middle():
+    times = solver_times("midpoint", 10, -1.0)
+    assert times[::2] == pytest.approx(TEN[:-1], abs=5e-6)
+    assert times[1::2] == pytest.approx([(a + b) / 2 for a, b in itertools.pairwise(TEN)], abs=5e-6)
+
+
 def test_rk4_evaluates_36_times_at_28_different_times():
     times = solver_times("rk4", 10, -1.0)
     assert len(times) == 36

@@ -76,7 +76,9 @@ def test_euler_with_two_points_is_one_evaluation(flow, counting):
     assert np.abs(mel - (START + velocity[:10])).max() < 1e-5
 
 
-@pytest.mark.parametrize(("name", "steps", "evaluations"), [("euler", 4, 3), ("rk4", 3, 8), ("rk4", 10, 36)])
+@pytest.mark.parametrize(
+    ("name", "steps", "evaluations"), [("euler", 4, 3), ("midpoint", 3, 4), ("rk4", 3, 8), ("rk4", 10, 36)]
+)
 def test_how_often_the_graph_runs(name, steps, evaluations, flow, counting):
     flow.mel(CODES, "Ethan", noise(), Solver(name, steps, 0.5))
     assert len(counting.feeds) == evaluations
@@ -112,15 +114,43 @@ def test_without_guidance_only_the_condition_counts(flow, counting):
     assert np.abs(full - (START + 2 * conditional - unconditional)).max() < 1e-4
 
 
+def branches(counting) -> list[int]:
+    return [len(feeds["codes"]) for feeds in counting.feeds]
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "expected"),
+    [
+        ("euler", 0.1, [2, 2, 1, 1]),
+        ("midpoint", 0.1, [2] * 4 + [1] * 4),
+        ("euler", 0.0, [1] * 4),
+        ("euler", 1, [2] * 4),
+    ],
+)
+def test_guidance_ends_with_the_interval_that_its_time_lies_in(name: SolverName, until, expected, flow, counting):
+    flow.mel(CODES, "Chelsie", noise(), Solver(name, 5, 0.5, guided_until=until))
+    assert branches(counting) == expected
+
+
+def test_guidance_until_the_end_is_guidance_and_until_the_start_none(flow):
+    def mel(guidance, until):
+        return flow.mel(CODES, "Chelsie", noise(), Solver("euler", 4, guidance, guided_until=until))
+
+    assert (mel(0.5, 1.0) == flow.mel(CODES, "Chelsie", noise(), Solver("euler", 4, 0.5))).all()
+    assert (mel(0.5, 0.0) == mel(0.0, 1.0)).all()
+    early = mel(0.5, 0.1)
+    assert min(np.abs(early - mel(0.5, 1.0)).max(), np.abs(early - mel(0.0, 1.0)).max()) > 1e-3
+
+
 def test_voices_differ(flow):
     chelsie, ethan = (flow.mel(CODES, voice, noise(), ONE) for voice in ("Chelsie", "Ethan"))
     assert np.abs(chelsie - ethan).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["euler", "rk4"])
+@pytest.mark.parametrize("name", ["euler", "midpoint", "rk4"])
 def test_other_step_counts_are_refused_with_those_there_are(name: SolverName, flow, bundle):
     counts = bundle.manifest.flow.schedules[name]
-    with pytest.raises(RequestError, match=", ".join(map(str, counts))):
+    with pytest.raises(RequestError, match=f"{name} with {', '.join(map(str, counts))}"):
         flow.check(Solver(name, 99, 0.5))
     for count in counts:
         flow.check(Solver(name, count, 0.5))

@@ -42,6 +42,8 @@ def small(bundle, context: int):
         ({"flow_steps": 1}, "with 1 steps"),
         ({"guidance": -1.0}, "guidance -1"),
         ({"guidance": float("nan")}, "guidance nan"),
+        ({"guided_until": 1.5}, "guidance until 1.5"),
+        ({"guided_until": -0.1}, "guidance until -0.1"),
         ({"max_tokens": 0}, "at most 0 tokens"),
         ({"max_codes": -3}, "at most -3 codes"),
         ({"seed": -1}, "seed -1"),
