@@ -1,4 +1,4 @@
-"""Samples to log-mel frames, and log-mel frames to the chunks the audio encoder takes (FACTS §4.1, §4.2).
+"""Samples to log-mel frames, whole or as they come, and log-mel frames to the audio encoder's chunks (FACTS §4.1, §4.2).
 
 Gives what Whisper's feature extractor gives for the same sound inside its fixed, zero-filled buffer of
 `max_seconds`, without building that buffer: only the zeros that some window can see are made.
@@ -20,8 +20,118 @@ DYNAMIC_RANGE = 8.0
 """Decades kept below the loudest bin of the whole sound."""
 FRAMES_PER_TOKEN = 4
 """A convolution of stride 2, then an average over pairs."""
-BLOCK = 512
-"""Frames transformed at once, so that memory stays small however long the sound is."""
+
+
+class StreamingMel:
+    """Log-mel spectrogram of one sound, chunk by chunk of the audio encoder, while it is still going on.
+
+    Every value has a floor that hangs on the loudest bin of the *whole* sound. So a chunk's features may change after
+    it was finished: when a louder bin lifts the floor above the quietest bin of that chunk. `lowest` against `floor`
+    tells whether it does. After `finish` features are, to the last bit, those of the whole sound: a frame is always
+    transformed together with the same other frames, however the samples came.
+
+    Args:
+        front: window, hop, number of mels, frames of a chunk and longest sound.
+    """
+
+    def __init__(self, front: AudioFrontEnd) -> None:
+        self._front = front
+        self.reset()
+
+    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Features of a whole sound, see `log_mel`."""
+        self.reset()
+        # In pieces of a chunk's length, so that what waits to be transformed is never moved far.
+        size = max(1, self._front.chunk_frames * self._front.hop)
+        for start in range(0, max(len(samples), 1), size):
+            self.step(samples[start : start + size])
+        self.finish()
+        parts = [self.features(index) for index in range(self.chunks)]
+        return np.concatenate([np.zeros((self._front.mels, 0), np.float32), *parts], axis=1)
+
+    def reset(self) -> None:
+        """Forget the sound."""
+        self.samples = 0
+        self._waiting = [np.zeros(0, np.float32)]
+        self._start = 0  # of what waits, in samples
+        self._log: list[npt.NDArray[np.float64]] = []
+        self.lowest: list[float] = []
+        """The quietest bin of each finished chunk, in decades."""
+        self.floor = -np.inf
+        """What the sound so far raises quieter bins to, in decades."""
+
+    @property
+    def chunks(self) -> int:
+        """Finished ones: no further sample changes their bins."""
+        return len(self._log)
+
+    def step(self, samples: npt.NDArray[np.float32]) -> None:
+        """Hear further samples, mono, [n], in -1..1, at `front.rate`.
+
+        Raises:
+            MediaError: the sound becomes longer than `front.max_seconds`; nothing of `samples` is heard then.
+            ValueError: `samples` is not one-dimensional.
+        """
+        front = self._front
+        if samples.ndim != 1:
+            raise ValueError(f"samples must be mono, [N], not of shape {samples.shape}")
+        if self.samples + samples.size > self._longest:
+            raise MediaError(
+                f"the sound lasts {(self.samples + samples.size) / front.rate:.1f} s; at most {front.max_seconds} s "
+                "can be heard at once. Cut it into parts"
+            )
+        self._waiting.append(samples)
+        self.samples += samples.size
+        # A chunk's last window ends half a window after the chunk's last frame.
+        while self.samples >= ((self.chunks + 1) * front.chunk_frames - 1) * front.hop + front.n_fft // 2:
+            self._transform(front.chunk_frames, front.chunk_frames)
+
+    def finish(self) -> None:
+        """The sound is over: what is left becomes the last chunk, which may be shorter. Only `reset` may follow."""
+        front = self._front
+        frames = -(-self.samples // front.hop)
+        # Windows centred just after the end still see the last samples. They are not returned, but one of
+        # them can hold the loudest bin, so they count for the floor.
+        seen = min(-(-(self.samples + front.n_fft // 2) // front.hop), self._longest // front.hop) if frames else 0
+        done = self.chunks * front.chunk_frames
+        for first in range(done, seen, front.chunk_frames):
+            self._transform(min(front.chunk_frames, seen - first), min(front.chunk_frames, frames - first))
+
+    def features(self, chunk: int) -> npt.NDArray[np.float32]:
+        """Of a finished chunk, float32 [mels, frames], under the present floor."""
+        return ((np.maximum(self._log[chunk], self.floor) + 4.0) / 4.0).astype(np.float32)
+
+    @property
+    def _longest(self) -> int:
+        return self._front.max_seconds * self._front.rate
+
+    def _transform(self, seen: int, frames: int) -> None:
+        """The next `seen` windows; the first `frames` of them are kept as a chunk, if there are any."""
+        front = self._front
+        first = self.chunks * front.chunk_frames
+        waiting = np.concatenate(self._waiting)
+        log = _log_power(self._windows(waiting, first, seen), front)
+        self.floor = max(self.floor, float(log.max()) - DYNAMIC_RANGE)
+        if frames > 0:
+            self._log.append(np.ascontiguousarray(log[:, :frames]))
+            self.lowest.append(float(self._log[-1].min()))
+        # The next window begins half a window before its frame.
+        used = max(0, min((first + seen) * front.hop - front.n_fft // 2 - self._start, waiting.size))
+        self._waiting = [waiting[used:].copy()]
+        self._start += used
+
+    def _windows(self, waiting: npt.NDArray[np.float32], first: int, count: int) -> npt.NDArray[np.float32]:
+        """What `count` windows from frame `first` on see of the buffer, [samples].
+
+        The reference mirrors its buffer at both ends. At the start that is the sound; at the end it is
+        zeros, unless the sound fills the buffer to within half a window.
+        """
+        front = self._front
+        start = first * front.hop - front.n_fft // 2
+        places = np.abs(np.arange(start, start + (count - 1) * front.hop + front.n_fft))
+        places = np.where(places >= self._longest, 2 * self._longest - 2 - places, places) - self._start
+        inside = places < waiting.size
+        return np.where(inside, waiting[np.where(inside, places, 0)] if waiting.size else 0, np.float32(0))
 
 
 def log_mel(samples: npt.NDArray[np.float32], front: AudioFrontEnd) -> npt.NDArray[np.float32]:
@@ -32,30 +142,13 @@ def log_mel(samples: npt.NDArray[np.float32], front: AudioFrontEnd) -> npt.NDArr
         front: window, hop, number of mels and longest sound.
 
     Returns:
-        float32 [mels, ceil(N / hop)]. The floor hangs on the loudest bin of the whole sound, so
-        parts of a sound cannot be transformed one by one.
+        float32 [mels, ceil(N / hop)].
 
     Raises:
         MediaError: the sound is longer than `front.max_seconds`.
         ValueError: `samples` is not one-dimensional.
     """
-    if samples.ndim != 1:
-        raise ValueError(f"samples must be mono, [N], not of shape {samples.shape}")
-    longest = front.max_seconds * front.rate
-    if samples.size > longest:
-        raise MediaError(
-            f"the sound lasts {samples.size / front.rate:.1f} s; at most {front.max_seconds} s can be heard "
-            "at once. Cut it into parts"
-        )
-    frames = -(-samples.size // front.hop)
-    if frames == 0:
-        return np.zeros((front.mels, 0), np.float32)
-    # Windows centred just after the end still see the last samples. They are not returned, but one of
-    # them can hold the loudest bin, so they count for the floor.
-    seen = min(-(-(samples.size + front.n_fft // 2) // front.hop), longest // front.hop)
-    log = _log_power(_padded(samples, (seen - 1) * front.hop + front.n_fft, front), front)
-    np.maximum(log, log.max() - DYNAMIC_RANGE, out=log)
-    return np.ascontiguousarray((log[:, :frames] + 4.0) / 4.0, np.float32)
+    return StreamingMel(front)(samples)
 
 
 def cut_chunks(
@@ -96,39 +189,31 @@ def audio_tokens(frames: int) -> int:
     return (positions - 2) // 2 + 1
 
 
-def _padded(samples: npt.NDArray[np.float32], length: int, front: AudioFrontEnd) -> npt.NDArray[np.float32]:
-    """The `length` samples that the windows see: half a window before the sound, and zeros after it.
-
-    The reference mirrors its buffer at both ends. At the start that is the sound; at the end it is
-    zeros, unless the sound fills the buffer to within half a window.
-    """
-    half = front.n_fft // 2
-    longest = front.max_seconds * front.rate
-
-    def at(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        inside = positions < samples.size
-        return np.where(inside, samples[np.where(inside, positions, 0)], np.float32(0))
-
-    padded = np.zeros(length, np.float32)
-    padded[:half] = at(np.arange(half, 0, -1))
-    shown = min(samples.size, length - half)
-    padded[half : half + shown] = samples[:shown]
-    beyond = max(0, length - half - longest)
-    padded[length - beyond :] = at(longest - 2 - np.arange(beyond))
-    return padded
-
-
 def _log_power(padded: npt.NDArray[np.float32], front: AudioFrontEnd) -> npt.NDArray[np.float64]:
     """log10 of the mel power of every window, float64 [mels, windows]."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, front.n_fft)[:: front.hop]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(front.n_fft) / front.n_fft)
-    filters = _mel_filters(front.rate, front.n_fft, front.mels)
-    log = np.empty((front.mels, len(windows)))
-    for start in range(0, len(windows), BLOCK):
-        spectrum = np.fft.rfft(windows[start : start + BLOCK] * hann)
-        power = spectrum.real**2 + spectrum.imag**2
-        log[:, start : start + BLOCK] = np.log10(np.maximum(filters @ power.T, POWER_FLOOR))
-    return log
+    spectrum = np.fft.rfft(windows * hann)
+    power = spectrum.real**2 + spectrum.imag**2
+    bins, weights, starts = _triangles(front.rate, front.n_fft, front.mels)
+    mel = np.add.reduceat(power[:, bins] * weights, starts, axis=1)
+    return np.log10(np.maximum(mel, POWER_FLOOR)).T
+
+
+@lru_cache(maxsize=4)
+def _triangles(
+    rate: int, n_fft: int, mels: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The filters without their zeros: bins and weights, filter after filter, and where each filter starts.
+
+    Hardly three bins of a filter count. A product of matrices also wakes BLAS's threads, which takes ten times as long
+    as the sums where other threads are busy.
+    """
+    filters = _mel_filters(rate, n_fft, mels)
+    counts = filters != 0
+    counts[~counts.any(axis=1), 0] = True  # a filter between two bins sums to zero
+    rows, bins = np.nonzero(counts)
+    return bins, filters[rows, bins], np.searchsorted(rows, np.arange(mels))
 
 
 @lru_cache(maxsize=4)

@@ -115,12 +115,6 @@ def test_follows_the_definition(name: str) -> None:
     np.testing.assert_allclose(ours, plainly(SOUNDS[name], front), atol=1e-6)
 
 
-def test_blocks_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = log_mel(SOUNDS["noise"], SHORT)
-    monkeypatch.setattr(mel_module, "BLOCK", 7)
-    np.testing.assert_array_equal(log_mel(SOUNDS["noise"], SHORT), whole)
-
-
 def test_silence_is_flat_and_nothing_has_no_frames() -> None:
     np.testing.assert_array_equal(log_mel(np.zeros(1600, np.float32), SHORT), np.full((128, 10), -1.5))
     assert log_mel(np.zeros(0, np.float32), SHORT).shape == (128, 0)
