@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..models.manifest import AudioFrontEnd, VisionFrontEnd
@@ -15,6 +17,14 @@ CHUNK_BATCH = 8
 """Audio chunks of one run: bounds the memory of long sounds."""
 
 
+class Graph(Protocol):
+    """What the encoders need of a session of ONNX Runtime."""
+
+    def run(self, output_names: None, input_feed: dict[str, Any]) -> Sequence[Any]:
+        """All outputs for inputs by name."""
+        ...
+
+
 class AudioEncoder:
     """Log-mel to rows, chunk by independent chunk, so stepping by whole chunks equals the whole (FACTS §4.2).
 
@@ -23,7 +33,7 @@ class AudioEncoder:
         front: from the manifest.
     """
 
-    def __init__(self, session: ort.InferenceSession, front: AudioFrontEnd) -> None:
+    def __init__(self, session: Graph, front: AudioFrontEnd) -> None:
         self._session = session
         self._front = front
 
@@ -46,7 +56,7 @@ class VisionEncoder:
         front: from the manifest.
     """
 
-    def __init__(self, session: ort.InferenceSession, front: VisionFrontEnd) -> None:
+    def __init__(self, session: Graph, front: VisionFrontEnd) -> None:
         self._session = session
         self._front = front
 

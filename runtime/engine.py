@@ -5,14 +5,16 @@ Only thinker and talker have a choice; the other four networks are ONNX Runtime'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from threading import Lock
+from typing import Any, Literal
 
 import onnxruntime as ort
 
 from ..models.bundle import Bundle
+from ..models.digests import check_digests
 from ..models.errors import BundleError, DeviceError, MissingExtra
 from ..models.manifest import EngineName, Graph, SubnetworkName
 from .decoder import Decoder, OnnxDecoder
@@ -91,17 +93,71 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
-    graph = _graph(bundle, name, "onnx")
-    options = ort.SessionOptions()
+    options = _options()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 4
     # Several stages run at once: a thread that has nothing to do must leave its core to the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return _opened(bundle, name, options)
+
+
+class LateSession:
+    """A subnetwork that is loaded when it first runs: one that a conversation never needs takes no memory.
+
+    Any number of threads may run it.
+
+    Args:
+        bundle, name, threads: see `open_session`.
+
+    Raises:
+        DeviceError: the bundle has it for another engine only.
+        BundleError: ONNX Runtime refuses the graph. That is found out now: read without being laid out for its
+            kernels, a graph opens at once and its weights stay on disk.
+    """
+
+    def __init__(self, bundle: Bundle, name: SubnetworkName, threads: int) -> None:
+        self._bundle, self._name, self._threads = bundle, name, threads
+        self._session: ort.InferenceSession | None = None
+        self._opening = Lock()
+        options = _options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        _opened(bundle, name, options)
+
+    def run(self, output_names: None, input_feed: dict[str, Any]) -> Sequence[Any]:
+        """All outputs, in the graph's order.
+
+        Args:
+            output_names: all of them.
+            input_feed: by name.
+
+        Raises:
+            BundleError: at the first run, the bundle's files are no longer those it was opened with.
+        """
+        with self._opening:
+            if self._session is None:
+                self._session = self._load()
+        return self._session.run(output_names, input_feed)
+
+    def _load(self) -> ort.InferenceSession:
+        bundle, files = self._bundle, _graph(self._bundle, self._name, "onnx").files
+        entries = [entry for entry in bundle.manifest.files if entry.path in files]
+        check_digests(bundle.folder, entries, None, everything=False)
+        return open_session(bundle, self._name, self._threads)
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return options
+
+
+def _opened(bundle: Bundle, name: SubnetworkName, options: ort.SessionOptions) -> ort.InferenceSession:
+    path = bundle.path(_graph(bundle, name, "onnx").graph)
     try:
-        return ort.InferenceSession(bundle.path(graph.graph), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
         raise BundleError(
-            f"{bundle.path(graph.graph)} cannot be loaded: {' '.join(str(error).split())[:200]}. "
+            f"{path} cannot be loaded: {' '.join(str(error).split())[:200]}. "
             "Export the checkpoint again, or update onnxruntime"
         ) from error
 

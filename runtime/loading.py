@@ -16,7 +16,7 @@ from ..models.manifest import SubnetworkName
 from ..models.store import resolve
 from .decoder import Decoder
 from .encoders import AudioEncoder, VisionEncoder
-from .engine import DECODERS, DecoderName, EngineChoice, choose_engines, open_decoder, open_session
+from .engine import DECODERS, DecoderName, EngineChoice, LateSession, choose_engines, open_decoder, open_session
 from .flow import Flow
 from .messages import Message
 from .perception import Perception
@@ -29,8 +29,7 @@ from .thinker import Embeddings, Thinker
 from .tokenizer import Tokenizer
 from .vocoder import Vocoder
 
-OTHERS: tuple[SubnetworkName, ...] = ("audio_encoder", "vision_encoder", "flow", "vocoder")
-"""Subnetworks that are ONNX Runtime's alone."""
+TOKEN2WAV: tuple[SubnetworkName, ...] = ("flow", "vocoder")
 
 
 def load(
@@ -63,7 +62,7 @@ def load(
 def load_stages(
     bundle: Bundle, *, threads: int = 0, max_pixels: int | None = None, engine: EngineChoice = "auto"
 ) -> Stages:
-    """Load all six subnetworks and what goes between them.
+    """Load the subnetworks and what goes between them; the two encoders only when there is first something to encode.
 
     Raises:
         RequestError: a limit that leaves no pixels, or a negative number of threads.
@@ -87,12 +86,12 @@ def load_stages(
         decoders: dict[DecoderName, Future[Decoder]] = {
             name: pool.submit(open_decoder, bundle, name, engines.of[name], threads) for name in DECODERS
         }
-        sessions = {name: pool.submit(open_session, bundle, name, threads) for name in OTHERS}
+        sessions = {name: pool.submit(open_session, bundle, name, threads) for name in TOKEN2WAV}
     flow = Flow(sessions["flow"].result(), manifest.flow, bundle.path(manifest.flow.tables))
     vocoder = Vocoder(sessions["vocoder"].result(), manifest.vocoder)
     perception = Perception(
-        AudioEncoder(sessions["audio_encoder"].result(), manifest.audio),
-        VisionEncoder(sessions["vision_encoder"].result(), manifest.vision),
+        AudioEncoder(LateSession(bundle, "audio_encoder", threads), manifest.audio),
+        VisionEncoder(LateSession(bundle, "vision_encoder", threads), manifest.vision),
         manifest.audio,
         manifest.vision,
         max_pixels,

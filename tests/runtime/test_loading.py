@@ -82,7 +82,9 @@ def test_another_engine(copy):
         load(copy, engine="onnx")
 
 
-@pytest.mark.parametrize("name", ["flow.onnx", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["flow.onnx", "audio_encoder.onnx", "vision_encoder.onnx", "tokenizer.json", "chat_template.jinja"]
+)
 @pytest.mark.parametrize("content", [b"", b"no such thing {{ {%"])
 def test_files_that_are_listed_as_they_are_and_are_still_wrong(name, content, copy):
     manifest = open_bundle(copy).manifest
