@@ -16,13 +16,15 @@ from .matrices import Matrix
 
 DAMPING = 0.01
 """Of the mean of H's diagonal, added to it."""
+SMALLEST_HALF = 64
+"""Inputs whose products are factored as they are."""
 SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
 """Parts of a block's reach that are tried: a finer grid may be worth cutting its farthest weight."""
 F32 = NDArray[np.float32]
 
 
 def spreading(products: F32) -> F32:
-    """U of the inputs' products H [K, K], damped so that it exists; H is changed in place, to save its size in memory.
+    """U of the inputs' products H [K, K], damped so that it exists. It takes H's place in memory.
 
     Factored backwards, H = R R' with R upper; then the inverse of H is (R⁻¹)' R⁻¹, and R⁻¹ is U.
     """
@@ -30,20 +32,30 @@ def spreading(products: F32) -> F32:
     # Inputs that were never anything but zero tell nothing; one of its own keeps H invertible.
     diagonal[diagonal == 0] = max(float(diagonal.mean()), 1e-6)
     np.fill_diagonal(products, diagonal + DAMPING * diagonal.mean())
-    return np.asarray(_inverse(np.linalg.cholesky(products[::-1, ::-1])[::-1, ::-1]), np.float32)
+    _spread(products)
+    return products
 
 
-def _inverse(upper: F32) -> F32:
-    """Of an upper triangular matrix, by halves: a third of the work of a general inverse, nearly all of it products."""
-    size = len(upper)
-    if size <= 64:
-        return np.triu(np.linalg.inv(upper))
+def _spread(h: F32) -> None:
+    """H to U in place, by halves: with R's corner R₁₂ = H₁₂ U₂₂', U₂₂ being what the last half of H comes to, the first
+    half is left with H₁₁ - R₁₂ R₁₂', and U's own corner is -U₁₁ R₁₂ U₂₂.
+
+    numpy's Cholesky factor would take five times H's size more, for it works in double precision on copies.
+    """
+    size = len(h)
+    if size <= SMALLEST_HALF:
+        h[:] = np.triu(np.linalg.inv(np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]))
+        return
     half = size // 2
-    first, last = _inverse(upper[:half, :half]), _inverse(upper[half:, half:])
-    result = np.zeros_like(upper)
-    result[:half, :half], result[half:, half:] = first, last
-    result[:half, half:] = -(first @ upper[:half, half:]) @ last
-    return result
+    first, corner, last = h[:half, :half], h[:half, half:], h[half:, half:]
+    _spread(last)
+    corner[:] = corner @ last.T
+    first -= corner @ corner.T
+    _spread(first)
+    corner[:] = first @ corner
+    corner[:] = corner @ last
+    np.negative(corner, out=corner)
+    h[half:, :half] = 0
 
 
 def round_columns(block: F32, spread: F32, scale: F32, limits: tuple[F32 | float, F32 | float]) -> tuple[F32, F32]:

@@ -43,12 +43,24 @@ def test_outputs_are_nearer(width, scheme, seed):
 
 @pytest.mark.parametrize("size", [3, 64, 150, 301])
 def test_the_spreading_is_the_factor_of_the_inverse(size):
-    x = np.random.default_rng(0).standard_normal((2 * size, size))
+    x = np.random.default_rng(0).standard_normal((2 * size, size), np.float32)
     products = x.T @ x
-    upper = spreading(products.copy())
+    upper = products.copy()
+    assert spreading(upper) is upper
     np.testing.assert_array_equal(upper, np.triu(upper))
     damped = products + DAMPING * np.diagonal(products).mean() * np.eye(size)
     np.testing.assert_allclose(upper.T @ upper @ damped, np.eye(size), atol=1e-4)
+
+
+def test_the_spreading_of_inputs_that_are_nearly_one_input():
+    """All of the products lie in one direction; what keeps their factor apart from nothing is the damping alone."""
+    size = 700
+    x = np.ones((5, size), np.float32) + 1e-4 * np.random.default_rng(0).standard_normal((5, size), np.float32)
+    products = x.T @ x
+    upper = spreading(products.copy()).astype(np.float64)
+    damped = products + DAMPING * np.diagonal(products).mean() * np.eye(size)
+    wanted = np.linalg.inv(damped)
+    assert np.abs(upper.T @ upper - wanted).max() < 1e-3 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
