@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from omni_edge.apps.report.page import LEAST_ERROR
-from omni_edge.apps.report.svg import Point, scatter
+from omni_edge.apps.report.svg import ERROR_AXIS, SIZE_AXIS, Point, scatter
 from omni_edge.apps.report.table import TITLES
 from omni_edge.apps.terminal import size
 from omni_edge.models.manifest import EngineName, SubnetworkName
@@ -31,10 +31,14 @@ PANELS: tuple[tuple[str, tuple[SubnetworkName, ...]], ...] = (
 WIDTH, HEIGHT, HEAD = 860, 340, 30
 """Of a panel and its title; the first two are the scatter's own."""
 STYLE = """
-svg { --card: #ffffff; --faint: #59616b; --line: #d9dde2; --c0: #2f6db3; }
-@media (prefers-color-scheme: dark) { svg { --card: #1c2026; --faint: #a3abb5; --line: #353c45; --c0: #6ba5e7; } }
-.card { fill: var(--card); } .grid { stroke: var(--line); stroke-width: 1; } .c0 { fill: var(--c0); }
+svg { --card: #ffffff; --faint: #59616b; --line: #d9dde2; --c0: #2f6db3; --c1: #2a8a57; --c2: #b3572f; }
+@media (prefers-color-scheme: dark) {
+  svg { --card: #1c2026; --faint: #a3abb5; --line: #353c45; --c0: #6ba5e7; --c1: #5cc78e; --c2: #e79a6b; }
+}
+.card { fill: var(--card); } .grid { stroke: var(--line); stroke-width: 1; } .spread { stroke: var(--faint); }
+.c0 { fill: var(--c0); } .c1 { fill: var(--c1); } .c2 { fill: var(--c2); }
 text { fill: var(--faint); font: 12px system-ui, sans-serif; } .title { font-size: 14px; font-weight: 600; }
+.marked { font-weight: 700; text-decoration: underline; }
 """
 
 
@@ -127,22 +131,35 @@ def _number(value: float) -> str:
 
 def picture(rows: list[Row]) -> str:
     """Error against size in three panels."""
-    height = HEIGHT + HEAD
-    parts = []
-    for index, (title, names) in enumerate(PANELS):
+    drawings = []
+    for title, names in PANELS:
         alone = len(names) == 1
         # Where nothing is lost there is nothing to see, and the others would stand on top of each other.
         mine = [row for row in rows if row.subnetwork in names and not (alone and row.precision in EXACT)]
         points = [_point(row, alone=alone) for row in mine]
-        drawing = scatter(points, "size on disk", "error", title)
+        drawings.append((title, scatter(points, SIZE_AXIS, ERROR_AXIS, title)))
+    return panels(drawings, "Error against size of every graph")
+
+
+def panels(drawings: Sequence[tuple[str, str]], alt: str, panel: int = HEIGHT) -> str:
+    """Drawings one below the other, as a file.
+
+    Args:
+        drawings: title and drawing of each.
+        alt: what they say, in words.
+        panel: height of a drawing.
+    """
+    height = panel + HEAD
+    parts = []
+    for index, (title, drawing) in enumerate(drawings):
         inner = drawing[drawing.index("<svg") : drawing.index("</svg>")].replace(
-            "<svg", f'<svg x="0" y="{index * height + HEAD}" width="{WIDTH}" height="{HEIGHT}"', 1
+            "<svg", f'<svg x="0" y="{index * height + HEAD}" width="{WIDTH}" height="{panel}"', 1
         )
         parts.append(f'<text class="title" x="12" y="{index * height + 20}">{escape(title)}</text>\n{inner}</svg>')
     body = "\n".join(parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {len(PANELS) * height}" role="img" '
-        f'aria-label="Error against size of every graph">\n<style>{STYLE}</style>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {len(drawings) * height}" role="img" '
+        f'aria-label="{escape(alt)}">\n<style>{STYLE}</style>\n'
         f'<rect class="card" width="100%" height="100%"/>\n{body}\n</svg>\n'
     )
 

@@ -1,4 +1,4 @@
-"""The page that the benchmark of precisions writes; what it measures is tested where it lives."""
+"""The pages that the benchmarks of precisions and of solvers write; what they measure is tested where it lives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.torch
@@ -76,3 +77,78 @@ def test_facts_name_no_place(load):
     assert found["checkpoint"] == "nano"
     assert str(Path.home()) not in str(found)
     assert "onnxruntime" in found["versions"]
+
+
+@pytest.fixture
+def solver_rows(load):
+    page = load("solver_page")
+
+    def row(name, rows, distance, *, own=False):
+        solver, points, guidance = name.split("-")
+        some = page.Rate(0.1, 0.01)
+        return page.Row(
+            name=name,
+            solver=solver,
+            points=int(points),
+            guidance=guidance,
+            evaluations=rows,
+            rows=rows,
+            judged=some,
+            judged_more=page.Rate(-0.002, 0.004),
+            own=some,
+            own_more=some,
+            mel_distance=distance,
+            is_default=own,
+            seconds=0.123,
+        )
+
+    return [row("euler-5-off", 4, 0.2, own=True), row("midpoint-3-early", 6, 0.1), row("rk4-10-on", 72, 0.0)]
+
+
+def test_the_table_of_solvers_has_a_row_a_setting(load, solver_rows):
+    page, off = load("solver_page"), load("lookahead").Off(1, 0.01, 0.5, 0.02)
+    lines = page.markdown(
+        page.Page({}, solver_rows, [page.Yardstick("x", solver_rows[0].judged, 0.3)], {"ships": [off]})
+    )
+    table = [line for line in lines.splitlines() if line.startswith(("| euler", "| **euler", "| midpoint", "| rk4"))]
+    assert table[0].startswith("| **euler**, default | 5 | off | 4 | 4 | 10.0 ± 1.0 % | -0.2 ± 0.4 % |")
+    assert len(table) == 3
+    assert "| ships | 1 | 0.0100 | 0.500 | 0.0200 |" in lines
+
+
+def test_the_picture_of_solvers_leaves_the_reference_out_of_its_distances(load, solver_rows):
+    drawn = ElementTree.fromstring(load("solver_page").picture(solver_rows))
+    named = [each for each in drawn.iter() if each.tag.endswith("text")]
+    assert [sum(each.text == label for each in named) for label in ("E4", "M6e", "R72g")] == [2, 2, 1]
+    assert {each.text for each in named if each.get("class") == "marked"} == {"E4"}
+
+
+def test_the_standard_error_is_that_of_repeated_draws(load):
+    """Of a ratio of sums, against what drawing sentences anew comes to."""
+    page, rng = load("solver_page"), np.random.default_rng(0)
+    words = rng.integers(1, 9, 20_000)
+    wrong = rng.binomial(words, 0.2)
+    draws = rng.integers(0, len(words), (2000, 100))
+    spread = np.std(wrong[draws].sum(1) / words[draws].sum(1))
+    found = np.mean([page.rate(wrong[draw], words[draw]).error for draw in draws[:200]])
+    assert found == pytest.approx(spread, rel=0.06)
+    assert page.rate(wrong, words).value == pytest.approx(wrong.sum() / words.sum())
+
+
+def test_a_difference_is_of_the_same_sentences(load):
+    page = load("solver_page")
+    same = page.difference([1, 0, 2], [1, 0, 2], [4, 4, 4])
+    assert (same.value, same.error) == (0.0, 0.0)
+    assert page.difference([2, 1, 3], [1, 0, 2], [4, 4, 4]).value == pytest.approx(0.25)
+
+
+def test_every_way_of_solving_is_measured_once(load):
+    solvers = load("solvers")
+    found = solvers.settings()
+    assert len({solvers.name_of(each) for each in found}) == len(found)
+    assert solvers.REFERENCE in found
+    counts = {solvers.name_of(each): solvers.evaluations(each, -1.0) for each in found}
+    assert counts["rk4-10-on"] == (36, 36)
+    assert counts["euler-5-off"] == (4, 0)
+    assert counts["euler-5-early"] == (4, 2)
+    assert counts["midpoint-5-early"] == (8, 4)

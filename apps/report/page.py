@@ -15,7 +15,7 @@ from ..terminal import size
 from .compare import Compared, Pair
 from .pictures import DEPTH, heat, levels, sound
 from .style import STYLE
-from .svg import Bar, Point, bar_plot, scatter
+from .svg import ERROR_AXIS, SIZE_AXIS, Bar, Point, bar_plot, scatter
 from .table import COLUMNS, TITLES, cells
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _scatter(compared: Sequence[Compared]) -> str:
     alt = "Size of each graph against its error: " + "; ".join(
         f"{point.label} {size(int(point.x))}, {point.y:.2g}" for point in points
     )
-    plot = scatter(points, "size on disk", "error", alt)
+    plot = scatter(points, SIZE_AXIS, ERROR_AXIS, alt)
     return (
         f"<figure>{plot}<figcaption>Lower is better. The errors are of different kinds: 1 − cosine of the encoders, "
         "KL divergence in nats of the decoders, relative mel distance of the flow, spectral convergence of the "

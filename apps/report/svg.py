@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -38,6 +38,22 @@ class Point:
     y: float
     label: str
     title: str
+    kind: int = 0
+    """Of its colour."""
+    spread: float = 0.0
+    """Half the length of a bar through it, in units of y."""
+    marked: bool = False
+    """Its label stands out."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis says; logarithmic unless it is linear, and then from 0 on."""
+
+    title: str
+    mark: Callable[[float], str]
+    """A number as it is written beside the axis."""
+    linear: bool = False
 
 
 def bar_plot(bars: Sequence[Bar], kinds: Sequence[str], x_label: str, y_label: str, alt: str) -> str:
@@ -73,33 +89,46 @@ def bar_plot(bars: Sequence[Bar], kinds: Sequence[str], x_label: str, y_label: s
     return _drawing(height, lines, alt) + _legend(kinds)
 
 
-def scatter(points: Sequence[Point], x_label: str, y_label: str, alt: str) -> str:
-    """Points on two logarithmic axes, each named beside it. Both values are above 0."""
-    height = 340
+def scatter(points: Sequence[Point], x_axis: Axis, y_axis: Axis, alt: str, height: int = 340) -> str:
+    """Points, each named beside it; x is logarithmic. What is on a logarithmic axis is above 0."""
     floor, room = height - BOTTOM, WIDTH - LEFT - RIGHT - 120  # names stand to the right of their points
     marks = _marks(min(point.x for point in points), max(point.x for point in points))
-    low_y, high_y = _decades([point.y for point in points])
+    ticks, share = _upward(points, linear=y_axis.linear)
 
     def across(x: float) -> float:
         return LEFT + room * math.log(x / marks[0]) / math.log(marks[-1] / marks[0])
 
     def up(y: float) -> float:
-        return floor - (floor - TOP) * (math.log10(y) - low_y) / (high_y - low_y)
+        return floor - (floor - TOP) * share(y)
 
-    lines = [_horizontal(up(10.0**power), _power(power)) for power in range(low_y, high_y + 1)]
+    lines = [_horizontal(up(tick), y_axis.mark(tick)) for tick in ticks]
     for mark in marks:
         x = across(mark)
         lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{floor}" class="grid"/>')
-        lines.append(_text(x, floor + 18, _bytes(mark), "middle"))
+        lines.append(_text(x, floor + 18, x_axis.mark(mark), "middle"))
     spots = [(across(point.x), up(point.y)) for point in points]
     heights = _apart(spots, [point.label for point in points])
     for point, (x, y), height_of_label in zip(points, spots, heights, strict=True):
+        if point.spread:
+            ends = [up(point.y + side * point.spread) for side in (-1, 1)]
+            lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" class="spread"/>')
         lines.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" class="c0"><title>{escape(point.title)}</title></circle>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" class="c{point.kind % 6}">'
+            f"<title>{escape(point.title)}</title></circle>"
         )
-        lines.append(_text(x + 12, height_of_label + 4, point.label, "start"))
-    lines += [_text(LEFT + room / 2, height - 6, x_label, "middle"), _vertical_title(y_label, height)]
+        label = _text(x + 12, height_of_label + 4, point.label, "start")
+        lines.append(label.replace("<text", '<text class="marked"', 1) if point.marked else label)
+    lines += [_text(LEFT + room / 2, height - 6, x_axis.title, "middle"), _vertical_title(y_axis.title, height)]
     return _drawing(height, lines, alt)
+
+
+def _upward(points: Sequence[Point], *, linear: bool) -> tuple[list[float], Callable[[float], float]]:
+    """Ticks of y, and how far up a value stands, 0 to 1."""
+    if linear:
+        top, ticks = _linear(max(point.y + point.spread for point in points))
+        return ticks, lambda y: y / top
+    low, high = _decades([point.y for point in points])
+    return [10.0**power for power in range(low, high + 1)], lambda y: (math.log10(y) - low) / (high - low)
 
 
 def _drawing(height: int, lines: Sequence[str], alt: str) -> str:
@@ -180,14 +209,20 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _power(power: int) -> str:
-    raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+def power_of_ten(value: float) -> str:
+    """A tick of a logarithmic axis."""
+    raised = str(round(math.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{raised}"
 
 
-def _bytes(value: float) -> str:
+def bytes_in_words(value: float) -> str:
+    """A round number of bytes."""
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
             return f"{value:g} {unit}"
         value /= 1000
     return f"{value:g} TB"
+
+
+SIZE_AXIS = Axis("size on disk", bytes_in_words)
+ERROR_AXIS = Axis("error", power_of_ten)

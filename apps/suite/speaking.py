@@ -57,6 +57,13 @@ def spoken_texts(seed: int) -> Iterator[str]:
         yield from islice(longer, 4)
 
 
+def heard_by(session: Session, samples: NDArray[np.float32], rate: int) -> str:
+    """What a model itself hears: samples [n] at a rate, as text."""
+    session.reset()
+    heard = Audio(soxr.resample(samples, rate, RATE).astype(np.float32))
+    return ask(session, "write", heard, options=Options(speech=False, greedy=True)).done.text
+
+
 def _spoken(session: Session, count: int, seed: int, tick: Tick) -> dict[str, Figure]:
     listener, replies = Listener(), []
     for index, text in enumerate(islice(spoken_texts(seed), count)):
@@ -66,7 +73,7 @@ def _spoken(session: Session, count: int, seed: int, tick: Tick) -> dict[str, Fi
     own, judged, taught = [], [], []
     for reply in replies:
         rate = reply.answer.done.rate
-        own.append((reply.text, _hear(session, reply.answer.samples, rate)))
+        own.append((reply.text, heard_by(session, reply.answer.samples, rate)))
         judged.append((reply.text, listener.hear(reply.answer.samples, rate)))
         taught.append((reply.text, listener.hear(reply.teacher, reply.teacher_rate)))
         tick()
@@ -90,13 +97,6 @@ def _reply(session: Session, text: str, speaker: Speaker) -> _Reply:
     answer = ask(session, f"say {text}", options=Options(voice=speaker.name, seed=0))
     taught = flite().speak(answer.done.text or text, speaker.name, pitch=speaker.pitch)
     return _Reply(answer.done.text, speaker, answer, taught.samples, taught.rate)
-
-
-def _hear(session: Session, samples: NDArray[np.float32], rate: int) -> str:
-    """What the model itself hears."""
-    session.reset()
-    heard = Audio(soxr.resample(samples, rate, RATE).astype(np.float32))
-    return ask(session, "write", heard, options=Options(speech=False, greedy=True)).done.text
 
 
 def _length(reply: _Reply) -> float:

@@ -232,6 +232,8 @@ def test_plots_take_extremes():
     labels = [text.text for text in root.iter("text") if (text.text or "").isdigit()]
     assert len(labels) < 45
     points = [svg.Point(1e6, 1e-8, name, name) for name in "abc"]
-    drawn = ElementTree.fromstring(re.search(r"<svg.*</svg>", svg.scatter(points, "x", "y", "z"), re.DOTALL)[0])
+    drawn = ElementTree.fromstring(
+        re.search(r"<svg.*</svg>", svg.scatter(points, svg.SIZE_AXIS, svg.ERROR_AXIS, "z"), re.DOTALL)[0]
+    )
     heights = [float(text.get("y")) for text in drawn.iter("text") if text.text in ("a", "b", "c")]
     assert min(np.diff(sorted(heights))) > 12
