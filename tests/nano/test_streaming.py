@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from omni_edge.models.bundle import open_bundle
@@ -13,13 +16,14 @@ from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.options import Options
-from omni_edge.runtime.solver import Solver
+from omni_edge.runtime.solver import Solver, own_solver
 from omni_edge.runtime.vocoder import Vocoder
 
 pytestmark = pytest.mark.slow
 
 HOP, WIDTH = 60, 240
 """Samples: 2.5 and 10 ms."""
+CHECKPOINT = Path(__file__).parents[2] / "models" / "nano" / "checkpoint"
 QUESTIONS = ("What is two plus three?", "What colour is the sky?", "Count to five.")
 
 
@@ -61,7 +65,7 @@ def jumps(sound: np.ndarray) -> np.ndarray:
 
 def test_no_click_where_chunks_join(bundle, flow, codes):
     """A spectrum may jump there, for speech does; it must not jump more than in sound made all at once."""
-    voice, solver = bundle.manifest.voices.default, Solver("euler", 2, 0.0)
+    voice, solver = bundle.manifest.voices.default, own_solver(bundle.manifest.flow)
     vocoder = Vocoder(open_session(bundle, "vocoder", 1), bundle.manifest.vocoder)
     stream, mels = vocoder.begin(), streamed(flow, codes, voice, solver)
     pieces = [stream.step(mel, last=index == len(mels) - 1) for index, mel in enumerate(mels)]
@@ -89,3 +93,29 @@ def test_a_streamed_mel_is_near_the_whole(bundle, flow, codes, steps):
     # Rounded weights round rows by what else is in the chunk, so an INT8 flow is not exact even with one evaluation.
     assert errors[0] < 0.1
     assert errors[2] <= errors[0] * 1.1
+
+
+@pytest.fixture(scope="module")
+def exact(bundle, tmp_path_factory):
+    """The flow in floats, which rounds no row by what else is in the chunk."""
+    pytest.importorskip("torch")
+    from omni_edge.export.checkpoint import Checkpoint
+    from omni_edge.export.subnetworks import export_flow
+
+    folder = tmp_path_factory.mktemp("flow")
+    written = export_flow(Checkpoint(CHECKPOINT), folder, None, lambda _: None)
+    settings = bundle.manifest.flow
+    return Flow(ort.InferenceSession(folder / written.graph), settings, bundle.path(settings.tables))
+
+
+@pytest.mark.torch
+def test_in_floats_a_stream_with_enough_look_ahead_is_the_whole(bundle, exact, codes):
+    voice = bundle.manifest.voices.default
+
+    def off(lookahead):
+        solver = Solver("euler", 5, 0.5, lookahead)
+        whole = exact.mel(codes, voice, Noise(0, 80), solver)
+        return np.abs(np.concatenate(streamed(exact, codes, voice, solver)) - whole).max()
+
+    assert off(4) < 1e-3
+    assert off(1) > 1e-2

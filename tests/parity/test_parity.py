@@ -1,5 +1,6 @@
 """Text, codes, mel and samples equal the reference's, for every kind of input and three kinds of shapes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -22,6 +23,17 @@ SEED = 11
 MAX_TOKENS, MAX_CODES = 10, 30
 WHOLE = 100
 """Blocks of look-ahead that no speech here has: all of it is made sound at once, as the reference does."""
+REFERENCE = Solver("rk4", 10, 0.5, lookahead=WHOLE)
+OPTIONS = Options(
+    greedy=True,
+    seed=SEED,
+    max_tokens=MAX_TOKENS,
+    max_codes=MAX_CODES,
+    solver=REFERENCE.name,
+    flow_steps=REFERENCE.steps,
+    guidance=REFERENCE.guidance,
+    lookahead=WHOLE,
+)
 
 
 def tone(seconds: float, seed: int) -> np.ndarray:
@@ -81,8 +93,7 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
     inputs = pair.reference.inputs(pair.stages, [*session.history, user(*question)])
     expected = pair.reference.answer(inputs, MAX_TOKENS, MAX_CODES, monkeypatch)
 
-    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES, lookahead=WHOLE)
-    events = list(session.respond(*question, options=options))
+    events = list(session.respond(*question, options=OPTIONS))
     done = events[-1]
     wav = np.concatenate([event.samples for event in events if isinstance(event, AudioDelta)])
 
@@ -94,7 +105,7 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
     assert np.abs(wav - expected.wav).max() <= 1e-3
     assert np.abs(expected.wav).max() > 0.02  # the comparison means something
 
-    mel = pair.stages.speech._flow.mel(np.array(done.codes), "Chelsie", Noise(SEED, 80), Solver("rk4", 10, 0.5))
+    mel = pair.stages.speech._flow.mel(np.array(done.codes), "Chelsie", Noise(SEED, 80), REFERENCE)
     assert np.abs(mel - expected.mel).max() <= 1e-3
 
     media = [part for part in question if not isinstance(part, Text)]
@@ -109,14 +120,13 @@ def test_a_reply_is_the_references(shape, case, pairs, clip, monkeypatch):
 def test_a_second_turn_on_top_of_the_first(shape, pairs, monkeypatch):
     pair = pairs[shape]
     session = pair.session()
-    options = Options(greedy=True, seed=SEED, max_tokens=MAX_TOKENS, max_codes=MAX_CODES, lookahead=WHOLE)
     picture_part = Image(picture(70, 100, 12))
-    first = list(session.respond(picture_part, "What is it?", options=options))[-1]
+    first = list(session.respond(picture_part, "What is it?", options=OPTIONS))[-1]
     heard = Audio(tone(1.1, 13))
     inputs = pair.reference.inputs(pair.stages, [*session.history, user(heard, "Sure?")])
     expected = pair.reference.answer(inputs, MAX_TOKENS, MAX_CODES, monkeypatch)
 
-    events = list(session.respond(heard, "Sure?", options=options))
+    events = list(session.respond(heard, "Sure?", options=OPTIONS))
     second = events[-1]
     wav = np.concatenate([event.samples for event in events if isinstance(event, AudioDelta)])
     assert list(second.ids) == expected.ids
@@ -172,5 +182,5 @@ def test_flow_without_guidance_and_with_other_codes(guidance, pairs):
     finally:
         torch.randn = original
         torch.set_rng_state(state)
-    mel = pair.stages.speech._flow.mel(codes, "Ethan", noise, Solver("rk4", 10, guidance))
+    mel = pair.stages.speech._flow.mel(codes, "Ethan", noise, replace(REFERENCE, guidance=guidance))
     assert np.abs(mel - expected[0].T.numpy()).max() <= 1e-3
