@@ -1,6 +1,6 @@
 """Weights of convolutions and tables in eight bits: bytes with one scale a channel, made floats again on the way.
 
-A quarter of the size, and the arithmetic stays float.
+A quarter of the size, and the arithmetic stays float. Of a table only the rows that are looked up are made floats.
 """
 
 from __future__ import annotations
@@ -46,19 +46,24 @@ def by_channel(model: ir.Model, corrected: Mapping[str, Rounded] | None = None) 
         model: whose weights are initialisers.
         corrected: weights that were rounded before, by name; all others are rounded to the nearest.
     """
-    done: dict[str, ir.Value] = {}
+    stored: dict[str, tuple[ir.Value, ir.Value]] = {}
+    floats: dict[str, ir.Value] = {}
     for node in list(model.graph):
         weight = weight_of(node)
         if weight is None or weight.name is None:
             continue
         place, axis = AXES[node.op_type]
-        if weight.name not in done:
-            found = (corrected or {}).get(weight.name)
-            done[weight.name] = _dequantised(model, node, weight, axis, found)
-        node.replace_input_with(place, done[weight.name])
-    for name in done:
+        if weight.name not in stored:
+            stored[weight.name] = _stored(model, weight, axis, (corrected or {}).get(weight.name))
+        if node.op_type == "Gather":
+            _look_up(model, node, *stored[weight.name])
+            continue
+        if weight.name not in floats:
+            floats[weight.name] = _dequantised(model, node, weight, axis, stored[weight.name])
+        node.replace_input_with(place, floats[weight.name])
+    for name in stored:
         del model.graph.initializers[name]
-    return len(done)
+    return len(stored)
 
 
 def weight_of(node: ir.Node) -> ir.Value | None:
@@ -85,7 +90,8 @@ def _is_large(weight: ir.Value) -> bool:
     )
 
 
-def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int, given: Rounded | None) -> ir.Value:
+def _stored(model: ir.Model, weight: ir.Value, axis: int, given: Rounded | None) -> tuple[ir.Value, ir.Value]:
+    """Steps and scales as initialisers."""
     tensor = weight.const_value
     assert tensor is not None
     shape = [int(size) for size in tensor.shape.numpy()]
@@ -100,17 +106,38 @@ def _dequantised(model: ir.Model, user: ir.Node, weight: ir.Value, axis: int, gi
         read = part(rounded, stored), part(scales, scale)
     else:
         read = (lambda: ir.tensor(given.steps, name=stored)), (lambda: ir.tensor(given.scales, name=scale))
-    values = [
+    values = (
         lazy_value(stored, ir.DataType.INT8, shape, read[0]),
         lazy_value(scale, ir.DataType.FLOAT, [shape[axis]], read[1]),
-    ]
+    )
     for value in values:
         model.graph.initializers.add(value)
+    return values
+
+
+def _dequantised(
+    model: ir.Model, user: ir.Node, weight: ir.Value, axis: int, values: tuple[ir.Value, ir.Value]
+) -> ir.Value:
     node = ir.node("DequantizeLinear", values, {"axis": axis})
     node.outputs[0].name = f"{weight.name}.float"
-    node.outputs[0].type, node.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(shape)
+    node.outputs[0].type, node.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), weight.shape
     model.graph.insert_before(user, node)
     return node.outputs[0]
+
+
+def _look_up(model: ir.Model, node: ir.Node, steps: ir.Value, scale: ir.Value) -> None:
+    """Rows of steps times rows of scales: a table is larger by far than what is looked up of it."""
+    rows, own = (ir.node("Gather", [value, node.inputs[1]]) for value in (steps, scale))
+    whole = ir.node("Cast", rows.outputs, {"to": ir.DataType.FLOAT})
+    assert steps.shape is not None
+    others = ir.node("Constant", [], {"value_ints": list(range(1 - len(steps.shape), 0))})
+    column = ir.node("Unsqueeze", [*own.outputs, *others.outputs])
+    product = ir.node("Mul", [*whole.outputs, *column.outputs])
+    new, old = product.outputs[0], node.outputs[0]
+    model.graph.insert_before(node, [rows, own, whole, others, column, product])
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    new.name, new.shape, new.type = old.name, old.shape, old.type
+    model.graph.remove(node, safe=True)
 
 
 def scales(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

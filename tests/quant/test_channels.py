@@ -24,6 +24,7 @@ CASES = {
         helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2]), normal(20, 16, 4), normal(1, 20, 9),
     ),
     "Gather": (helper.make_node("Gather", ["w", "x"], ["y"]), normal(50, 40), np.array([3, 49, 0])),
+    "Gather, more axes": (helper.make_node("Gather", ["w", "x"], ["y"]), normal(50, 8, 5), np.array([[3, 49], [0, 1]])),
 }  # fmt: skip
 
 
@@ -68,3 +69,13 @@ def test_a_channel_of_small_weights_keeps_its_precision(tmp_path):
 def test_small_tensors_stay():
     node, _, x = CASES["Conv"]
     assert by_channel(model(node, normal(4, 12, 7), x)) == 0
+
+
+def test_of_a_table_only_what_is_looked_up_becomes_floats(tmp_path):
+    node, weight, x = CASES["Gather"]
+    graph = model(node, weight, x)
+    by_channel(graph)
+    assert [each.op_type for each in graph.graph].count("DequantizeLinear") == 0
+    steps = np.abs(weight).max(1, keepdims=True) / 127
+    expected = np.rint(weight / steps)[x] * steps[x]
+    assert np.allclose(run(graph, tmp_path / "a.onnx", x), expected, atol=1e-6)
