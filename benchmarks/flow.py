@@ -18,9 +18,10 @@ from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.runtime.engine import open_session
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.noise import Noise
-from omni_edge.runtime.solver import Solver
+from omni_edge.runtime.solver import Solver, own_solver
 
 from .interleaved import medians, table
+from .lookahead import off
 from .traced import trace_flow
 
 FRAMES, KEPT = 144, 72
@@ -97,17 +98,13 @@ def _stream(flow: Flow, bundle: Bundle, blocks: int, rounds: int) -> float:
 
 def _lookahead(flow: Flow, bundle: Bundle) -> None:
     settings = bundle.manifest.flow
-    size = settings.block // settings.repeats
-    codes = _codes(bundle, 12 * size)
-    for lookahead in (1, 2, 3, EVALUATIONS):
-        solver = Solver("euler", EVALUATIONS + 1, 0.0, lookahead)
-        whole = _mel(flow, bundle, codes, solver)
-        stream = flow.begin(bundle.manifest.voices.default, Noise(0, settings.mel_bins), solver)
-        parts = [stream.step(codes[at : at + size], last=False) for at in range(0, len(codes), size)]
-        off = np.concatenate([*parts, stream.step(codes[:0], last=True)]) - whole
-        share = float(np.sqrt(np.mean(off**2)) / whole.std())
-        most = np.abs(off).max()
-        print(f"{lookahead} blocks of look-ahead: off by {share:.2g} of the mel's deviation, {most:.2g} at most")
+    said = [(_codes(bundle, 12 * settings.block // settings.repeats), bundle.manifest.voices.default)]
+    for blocks in (1, 2, 3):
+        found = off(flow, said, own_solver(settings), blocks)
+        print(
+            f"{blocks} blocks of look-ahead, the bundle's own schedule: mels off by {found.mean:.2g} on the average, "
+            f"{found.largest:.2g} at most, {found.relative:.2g} of their deviation"
+        )
 
 
 if __name__ == "__main__":
