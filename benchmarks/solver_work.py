@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -37,13 +36,12 @@ from omni_edge.runtime.vocoder import Vocoder
 Mels = list[NDArray[np.float32]]
 
 
-@dataclass(frozen=True, eq=False)
-class Said:
-    """A sentence as nano's talker has spoken it: codes [n]."""
+class Said(msgspec.Struct, frozen=True):
+    """A sentence as nano's talker has spoken it."""
 
     text: str
     voice: str
-    codes: NDArray[np.int64]
+    codes: list[int]
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -105,18 +103,24 @@ class Work:
     @cached_property
     def said(self) -> list[Said]:
         """Sentences that training never used, in the model's voices by turns."""
+        kept = self.folder / "said.json"
+        if not kept.exists():
+            kept.write_bytes(msgspec.json.encode(self._say()))
+        return msgspec.json.decode(kept.read_bytes(), type=list[Said])
+
+    def _say(self) -> list[Said]:
         session, found = load(str(self.bundle.folder), threads=1), []
         for index, text in enumerate(islice(spoken_texts(self._seed), self._count)):
             session.reset()
             voice = SPEAKERS[index % len(SPEAKERS)].name
             done = ask(session, f"say {text}", options=Options(voice=voice, seed=0)).done
-            found.append(Said(done.text, voice, np.array(done.codes, np.int64)))
+            found.append(Said(done.text, voice, list(done.codes)))
         return found
 
     def mels(self, flow: Flow, solver: Solver, seed: int = 0) -> Mels:
         """Of all sentences, each at once."""
         noise = Noise(seed, self._settings.mel_bins)
-        return [flow.mel(each.codes, each.voice, noise, solver) for each in self.said]
+        return [flow.mel(np.array(each.codes), each.voice, noise, solver) for each in self.said]
 
 
 class Hearing:
@@ -134,7 +138,10 @@ class Hearing:
 
     @cached_property
     def _against(self) -> NDArray[np.float32]:
-        return np.concatenate(self._reference())
+        kept = self._work.folder / "reference.npy"
+        if not kept.exists():
+            np.save(kept, np.concatenate(self._reference()))
+        return np.load(kept)
 
     def heard(self, name: str, mels: Callable[[], Mels]) -> Heard:
         """What was kept by the name, or what comes of mels."""

@@ -113,6 +113,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "voice": (("--text", "x", "--voice", "Nobody"), "no voice 'Nobody' .*Chelsie, Ethan"),
     "steps": (("--text", "x", "--flow-steps", "77"), "77 steps"),
     "guidance": (("--text", "x", "--guidance", "-1"), "guidance -1"),
+    "guided until": (("--text", "x", "--guided-until", "2"), "guidance until 2"),
     "tokens": (("--text", "x", "--max-tokens", "0"), "0 tokens"),
     "codes": (("--text", "x", "--max-codes", "0"), "0 codes"),
     "seed": (("--text", "x", "--seed", "-5"), "seed -5"),
