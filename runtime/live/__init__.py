@@ -1,0 +1,1 @@
+"""A conversation as it happens: microphone, camera and loudspeaker on one clock."""
