@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
 import numpy as np
 import numpy.typing as npt
 import soxr
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from ..models.errors import MediaError
@@ -51,11 +51,7 @@ def read_audio(source: File, rate: int, max_seconds: float) -> AudioClip:
     """
     name = name_of(source)
     with open_media(source) as container:
-        if not container.streams.audio:
-            raise MediaError(f"{name} has no sound track. Choose a file with sound")
-        mono, native = _decode(container, container.streams.audio[0], name, max_seconds)
-    if not np.isfinite(mono).all():
-        raise MediaError(f"{name} holds samples that are not numbers. Export it again, as 16-bit wav for example")
+        mono, native = _whole(container, name, max_seconds)
     samples = mono if native == rate else soxr.resample(mono, native, rate, quality="HQ")
     if samples.size <= SHORTEST * rate:
         raise MediaError(
@@ -65,31 +61,50 @@ def read_audio(source: File, rate: int, max_seconds: float) -> AudioClip:
     return AudioClip(samples, rate)
 
 
-def _decode(
-    container: InputContainer, stream: AudioStream, name: str, max_seconds: float
-) -> tuple[npt.NDArray[np.float32], int]:
-    """The track's samples as float32 [N], averaged over its channels, and its own rate."""
+def decode_audio(container: InputContainer, name: str) -> Iterator[AudioClip]:
+    """The first sound track of an opened file, piece by piece as it is stored: its own rate, channels averaged.
+
+    Args:
+        container: of `open_media`.
+        name: what messages call the file.
+
+    Raises:
+        MediaError: there is no sound track or no sample in it, samples are not numbers, or the format changes midway.
+    """
+    if not container.streams.audio:
+        raise MediaError(f"{name} has no sound track. Choose a file with sound")
     planar = av.AudioResampler(format="fltp")  # changes the sample format alone, exactly
-    pieces: list[npt.NDArray[np.float32]] = []
     layout = None
-    native = total = 0
-    for frame in container.decode(stream):
+    native = 0
+    for frame in container.decode(container.streams.audio[0]):
         found = (frame.format.name, frame.layout.name, frame.sample_rate)
         layout, native = layout or found, frame.sample_rate
         if found != layout:
             raise MediaError(f"{name} changes its sample format midway. Convert it: ffmpeg -i INPUT -ac 1 output.wav")
-        total += frame.samples
+        yield from (_mono(part, name) for part in planar.resample(frame))
+    if not native:
+        raise MediaError(f"{name} holds no samples. Record or export it again")
+    yield from (_mono(part, name) for part in planar.resample(None))
+
+
+def _whole(container: InputContainer, name: str, max_seconds: float) -> tuple[npt.NDArray[np.float32], int]:
+    """The track's samples as float32 [N], and their rate."""
+    pieces: list[npt.NDArray[np.float32]] = []
+    native = total = 0
+    for piece in decode_audio(container, name):
+        native = piece.rate
+        total += piece.samples.size
         if total > max_seconds * native:
             raise MediaError(_too_long(container, name, max_seconds))
-        pieces += [_mono(part) for part in planar.resample(frame)]
-    if not total:
-        raise MediaError(f"{name} holds no samples. Record or export it again")
-    pieces += [_mono(part) for part in planar.resample(None)]
+        pieces.append(piece.samples)
     return np.concatenate(pieces), native
 
 
-def _mono(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
-    return frame.to_ndarray().mean(axis=0, dtype=np.float32)
+def _mono(frame: av.AudioFrame, name: str) -> AudioClip:
+    samples = frame.to_ndarray().mean(axis=0, dtype=np.float32)
+    if not np.isfinite(samples).all():
+        raise MediaError(f"{name} holds samples that are not numbers. Export it again, as 16-bit wav for example")
+    return AudioClip(samples, frame.sample_rate)
 
 
 def _too_long(container: InputContainer, name: str, max_seconds: float) -> str:

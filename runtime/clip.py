@@ -113,7 +113,12 @@ def choose_frames(total: int, source_fps: float, vision: VisionFrontEnd, name: s
     return np.rint(np.linspace(0, total - 1, math.floor(count / step) * step)).astype(np.int64)
 
 
-def _video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The first video track of an opened file.
+
+    Raises:
+        MediaError: there is none.
+    """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover of a song is no video
             return stream
@@ -123,7 +128,7 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
 def _probe(source: File) -> _Stated:
     name = name_of(source)
     with open_media(source) as container:
-        stream = _video_stream(container, name)
+        stream = video_stream(container, name)
         rate = stream.average_rate or stream.guessed_rate
         if not rate:
             raise MediaError(f"{name} states no frame rate. Convert it: ffmpeg -i INPUT output.mp4")
@@ -134,7 +139,7 @@ def _probe(source: File) -> _Stated:
 def _count(source: File) -> int:
     """Frames in a file that does not say: the whole of it is decoded once for this."""
     with open_media(source) as container:
-        stream = _video_stream(container, name_of(source))
+        stream = video_stream(container, name_of(source))
         stream.thread_type = "AUTO"
         return sum(1 for _ in container.decode(stream))
 
@@ -145,11 +150,11 @@ def _decode(source: File, indices: npt.NDArray[np.int64], vision: VisionFrontEnd
     kept = count = 0
     end = 0.0
     with open_media(source) as container:
-        stream = _video_stream(container, name)
+        stream = video_stream(container, name)
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
             if kept < len(indices) and count == indices[kept]:
-                rgb = _upright(frame)
+                rgb = upright(frame)
                 if kept == 0:
                     size = clip_size(len(indices), rgb.shape[0], rgb.shape[1], vision, name)
                     chosen = np.empty((len(indices), *size, 3), np.uint8)
@@ -167,7 +172,7 @@ def _end_of(frame: av.VideoFrame, stream: VideoStream) -> float:
     return float((frame.pts - (stream.start_time or 0) + frame.duration) * frame.time_base)
 
 
-def _upright(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+def upright(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     """The frame as a viewer would show it: uint8 [H, W, 3], turned as the file's display matrix asks."""
     rgb = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     # frame.rotation counts degrees counter-clockwise, as np.rot90 does.
