@@ -57,7 +57,7 @@ class Played:
     """Mono at the loudspeaker's `rate`, [n]."""
     at: int
     """Number of the microphone's sample that is taken when the first of them leaves. Where nothing is played there
-    is a gap; without one, pieces follow each other to the sample."""
+    is a gap; without one, pieces follow each other, to the nearest sample."""
 
 
 class Microphone(Protocol):

@@ -122,7 +122,7 @@ class FileSpeaker:
             return
         begin = self._start + self._passed / self.rate
         samples = self._playback.take(count)
-        self._far.add(samples, self._position() - (now - begin) * HEARD_RATE)
+        self._far.add(samples, count, self._position() - (now - begin) * HEARD_RATE)
         self._passed += count
         if self._file is not None:
             self._file.write(np.pad(samples, (0, count - samples.size)))
