@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,16 +20,10 @@ from ..models.bundle import Bundle, inspect_bundle, open_bundle, verify
 from ..models.catalogue import find
 from ..models.digests import Progress
 from ..models.errors import OmniError
+from .tables import Table, print_tables
 from .terminal import on_terminal, size
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +45,7 @@ def list_models(as_json: _Json = False) -> None:
     cells = tuple(
         (row.name, row.state, size(row.bytes), row.precision, row.licence, str(row.path or "")) for row in rows
     )
-    _print_tables([_Table("", columns, cells)])
+    print_tables([Table("", columns, cells)])
 
 
 def pull(
@@ -92,7 +85,7 @@ def show(
     if as_json:
         _print_json({"path": bundle.folder, "bytes": bundle.bytes, "verified": check, "manifest": bundle.manifest})
         return
-    _print_tables(_description(bundle, check))
+    print_tables(_description(bundle, check))
 
 
 def remove(
@@ -112,7 +105,7 @@ def remove(
     typer.echo(f"deleted {plan.name} ({size(plan.bytes)})", err=True)
 
 
-def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
+def _description(bundle: Bundle, verified: bool) -> Iterator[Table]:
     manifest = bundle.manifest
     facts = (
         ("path", str(bundle.folder)),
@@ -124,7 +117,7 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
         ("total size", size(bundle.bytes)),
         ("digests", "verified now" if verified else "not read; --verify reads them"),
     )
-    yield _Table(manifest.name, ("property", "value"), facts)
+    yield Table(manifest.name, ("property", "value"), facts)
     sizes = {entry.path: entry.bytes for entry in manifest.files}
     networks = tuple(
         (
@@ -137,12 +130,12 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
         for name, network in manifest.subnetworks.items()
         for graph in network.graphs
     )
-    yield _Table("subnetworks", ("name", "engine", "precision", "size", "parameters"), networks)
+    yield Table("subnetworks", ("name", "engine", "precision", "size", "parameters"), networks)
     extras = tuple((extra.path, size(sizes[extra.path]), extra.purpose) for extra in manifest.extras)
     if extras:
-        yield _Table("extras", ("file", "size", "purpose"), extras)
+        yield Table("extras", ("file", "size", "purpose"), extras)
     shapes = zip(_settings(manifest.thinker), _settings(manifest.talker), strict=True)
-    yield _Table(
+    yield Table(
         "decoders",
         ("shape", "thinker", "talker"),
         tuple((field, thinker, talker) for (field, thinker), (_, talker) in shapes),
@@ -155,7 +148,7 @@ def _description(bundle: Bundle, verified: bool) -> Iterator[_Table]:
         "vocoder": manifest.vocoder,
     }
     settings = tuple((stage, *pair) for stage, record in stages.items() for pair in _settings(record))
-    yield _Table("settings", ("stage", "setting", "value"), settings)
+    yield Table("settings", ("stage", "setting", "value"), settings)
 
 
 def _voices(bundle: Bundle) -> Iterator[str]:
@@ -182,28 +175,6 @@ def _plain(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise NotImplementedError(f"no JSON for {type(value)}")
-
-
-def _print_tables(tables: Iterable[_Table]) -> None:
-    if not on_terminal(sys.stdout):
-        for table in tables:
-            lead = (table.title,) if table.title else ()
-            for row in (table.columns, *table.rows):
-                typer.echo("\t".join((*lead, *row)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    for table in tables:
-        drawn = Table(title=table.title or None, title_justify="left")
-        for column in table.columns:
-            drawn.add_column(column, overflow="fold")
-        for row in table.rows:
-            # Text, because rich would take the brackets of a value for its own markup.
-            drawn.add_row(*(Text(cell) for cell in row))
-        console.print(drawn)
 
 
 @contextmanager

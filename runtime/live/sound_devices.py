@@ -128,7 +128,7 @@ def find_device(which: str | None, kind: Kind) -> SoundDevice:
     able = [device for device in sound_devices() if device.channels(kind)]
     listed = ", ".join(f"{device.index} {device.name}" for device in able)
     if not able:
-        raise DeviceError(f"there is no {kind} here. Plug one in, or see: omni-edge devices")
+        raise DeviceError(f"there is no {kind} here. Plug one in")
     if which is None:
         default = [
             device for device in able if (device.default_input if kind == "microphone" else device.default_output)

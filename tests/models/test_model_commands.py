@@ -8,7 +8,7 @@ import typer
 from huggingface_hub import errors
 from typer.testing import CliRunner, Result
 
-from omni_edge.apps import model_commands
+from omni_edge.apps import model_commands, tables
 from omni_edge.apps.terminal import size
 from omni_edge.models import hub
 from omni_edge.models.errors import BundleError, ModelNotFound, OmniError
@@ -24,7 +24,8 @@ def shelf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def terminal(monkeypatch) -> None:
-    monkeypatch.setattr(model_commands, "on_terminal", lambda stream: True)
+    for module in (model_commands, tables):
+        monkeypatch.setattr(module, "on_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "200")
 
 
