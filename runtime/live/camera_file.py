@@ -80,12 +80,12 @@ def _frames(source: File) -> Generator[tuple[float, av.VideoFrame | None]]:
         stream.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate
         length = 1 / float(rate) if rate else 0.0
-        start = (stream.start_time or 0) * (stream.time_base or 0)
+        start = stream.start_time or 0
         end = None
         for frame in container.decode(stream):
             # Some files give no times; their frames follow each other at the file's rate.
             timed = frame.pts is not None and frame.time_base is not None
-            seconds = float(frame.pts * frame.time_base - start) if timed else (end or 0.0)
+            seconds = float((frame.pts - start) * frame.time_base) if timed else (end or 0.0)
             yield seconds, frame
             end = seconds + length
         if end is None:

@@ -21,23 +21,16 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
-class Hold(Protocol):
-    """Keeps virtual time still, from its making to the end of its `with` block."""
-
-    def __enter__(self) -> Hold:
-        """The thread that enters is the one that holds from now on."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+Hold = AbstractContextManager[None]
+"""Keeps virtual time still, from its making to the end of its `with` block; the thread that enters is the one that
+holds from then on."""
 
 
 class Queue(Protocol[T]):
@@ -96,7 +89,7 @@ class RealClock:
 
     def hold(self) -> Hold:
         """Time passes all the same."""
-        return _NoHold()
+        return nullcontext()
 
     def queue(self, limit: int = 0) -> Queue:
         """The standard library's."""
@@ -154,22 +147,13 @@ class VirtualClock:
             self._turn.notify_all()
 
 
-class _NoHold:
-    def __enter__(self) -> Hold:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class _VirtualHold:
+class _VirtualHold(Hold):
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
 
-    def __enter__(self) -> Hold:
+    def __enter__(self) -> None:
         own = self._clock._own
         own.holds = getattr(own, "holds", 0) + 1
-        return self
 
     def __exit__(self, *_: object) -> None:
         with self._clock._turn:
