@@ -112,7 +112,9 @@ class VirtualClock:
         return self._time
 
     def wait_until(self, when: float, order: int = 0) -> None:
-        """Let the others work until the moment has come."""
+        """Let the others work until the moment has come; moments are whole nanoseconds, so that sums of the same steps
+        are the same moment."""
+        when = round(when, 9)
         with self._turn:
             if when <= self._time:
                 return
