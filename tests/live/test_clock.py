@@ -68,8 +68,8 @@ def scene(steps: list[int], work: list[int], limit: int) -> list[tuple[str, int,
                 log.append(("done", job, clock.now()))
 
     thread = Thread(target=worker, args=(clock.hold(),))
-    thread.start()
     with clock.hold():
+        thread.start()
         for job, step in enumerate(steps):
             clock.wait_until(clock.now() + step / 100, order=1)
             log.append(("read", job, clock.now()))

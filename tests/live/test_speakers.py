@@ -240,8 +240,8 @@ class TestFile:
                         speaker.write(TONE[:7000])
 
             thread = threading.Thread(target=write, args=(clock.hold(),))
-            thread.start()
             with clock.hold():
+                thread.start()
                 for block in range(100):
                     clock.wait_until(block * 0.02, order=1)
                     log.append((speaker.played, speaker.pending))
