@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..models.manifest import Sampling
     from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
+    from .listening import Listening
     from .loading import load
     from .messages import Audio, Image, Message, Text, Video, assistant, system, user
     from .options import Options
@@ -25,6 +26,7 @@ __all__ = [
     "Done",
     "Event",
     "Image",
+    "Listening",
     "Message",
     "Notice",
     "Options",
@@ -43,6 +45,7 @@ __all__ = [
 _PLACES = {
     "..models.manifest": ("Sampling",),
     ".events": ("AudioDelta", "Done", "Event", "Notice", "Statistics", "TextDelta"),
+    ".listening": ("Listening",),
     ".loading": ("load",),
     ".messages": ("Audio", "Image", "Message", "Text", "Video", "assistant", "system", "user"),
     ".options": ("Options",),

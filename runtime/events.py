@@ -40,7 +40,11 @@ class Statistics:
     prompt_rows: int
     """Rows of the whole prompt, earlier turns included."""
     prefilled_rows: int
-    """Rows of it that were not in the cache yet."""
+    """Rows of it that were not in the cache yet when it was asked."""
+    listened_rows: int
+    """Rows of it that were read before, while the turn was going on (`Session.listen`)."""
+    reread_rows: int
+    """Rows that were read twice or in vain then, because what came later changed them."""
     media_s: float
     """Decoding and encoding of sounds and pictures."""
     prefill_s: float

@@ -1,4 +1,4 @@
-"""Samples to log-mel frames, whole or as they come, and log-mel frames to the audio encoder's chunks (FACTS §4.1, §4.2).
+"""Samples to log-mel frames, whole or as they come, and frames to the audio encoder's chunks (FACTS §4.1, §4.2).
 
 Gives what Whisper's feature extractor gives for the same sound inside its fixed, zero-filled buffer of
 `max_seconds`, without building that buffer: only the zeros that some window can see are made.

@@ -20,7 +20,7 @@ File: TypeAlias = str | Path | bytes
 Waveform: TypeAlias = NDArray[np.float32]
 """Mono samples in [-1, 1], float32 [n], at the manifest's audio rate."""
 Pixels: TypeAlias = NDArray[np.uint8]
-"""RGB: uint8 [height, width, 3] for an image, [frames, height, width, 3] for a clip at the manifest's fps."""
+"""RGB: uint8 [height, width, 3] for an image, [frames, height, width, 3] for a clip."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,15 @@ class Image:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A clip to see and, with `use_audio`, to hear at the same time. Frames given as an array are silent."""
+    """A clip to see and, if wanted, to hear at the same time."""
 
     source: File | Pixels
     use_audio: bool = False
+    """Of a file: whether its own sound is heard."""
+    sound: Waveform | None = None
+    """Of frames given as an array: what is heard with them, from the first frame on. Without it they are silent."""
+    fps: float | None = None
+    """Of frames given as an array: how many are a second; None stands for the manifest's rate."""
 
 
 Media: TypeAlias = Audio | Image | Video

@@ -36,8 +36,10 @@ class Rows:
 
     audio: NDArray[np.float32] | None
     vision: NDArray[np.float32] | None
-    mark: int
-    """A number above 0 that no other part of this conversation has."""
+    audio_marks: NDArray[np.int64]
+    """[audio rows], what tells these rows from those of other parts: numbers above 0."""
+    vision_marks: NDArray[np.int64]
+    """[vision rows], likewise."""
 
 
 class Perception:
@@ -59,8 +61,8 @@ class Perception:
         vision: VisionFrontEnd,
         max_pixels: int | None,
     ) -> None:
-        self._hear = hear
-        self._see = see
+        self.hear = hear
+        self.see = see
         self._audio = audio
         self._vision = vision
         self._max_pixels = max_pixels
@@ -90,12 +92,20 @@ class Perception:
         """Encode a part."""
         if part not in self._rows:
             features = self.features(part)
-            self._rows[part] = Rows(
-                None if features.mel is None else self._hear.rows(features.mel),
-                None if features.patches is None else self._see.rows(features.patches),
-                next(self._marks),
-            )
+            audio = None if features.mel is None else self.hear.rows(features.mel)
+            vision = None if features.patches is None else self.see.rows(features.patches)
+            mark = self.mark()
+            counts = [0 if rows is None else len(rows) for rows in (audio, vision)]
+            self._rows[part] = Rows(audio, vision, *(np.full(count, mark, np.int64) for count in counts))
         return self._rows[part]
+
+    def remember(self, part: Media, size: MediaSize, rows: Rows) -> None:
+        """Take this for what `features` and `rows` would make of a part: it was made bit by bit while it came."""
+        self._features[part], self._rows[part] = Features(size), rows
+
+    def mark(self) -> int:
+        """A number that marks no row yet."""
+        return next(self._marks)
 
     def forget(self, kept: set[Media]) -> None:
         """Drop what is remembered of all other parts."""
@@ -117,16 +127,24 @@ class Perception:
         return log_mel(np.asarray(source, np.float32), self._audio)
 
     def _clip(self, part: Video) -> Features:
-        # The reference's processor always places frames as if they were video_fps apart, whatever the loader's
-        # choice of frames came to (FACTS §3.3).
+        # The reference's processor always places a file's frames as if they were video_fps apart, whatever the
+        # loader's choice of frames came to (FACTS §3.3).
         fps = self._vision.video_fps
+        sound: File | NDArray[np.float32] | None
         if isinstance(part.source, np.ndarray):
-            patches = clip_patches(part.source, fps, self._vision)
+            frames, sound, fps = part.source, part.sound, fps if part.fps is None else part.fps
+            if part.use_audio and sound is None:
+                raise RequestError("frames have no sound of their own; give it as Video(frames, sound=samples)")
+        elif part.sound is not None or part.fps is not None:
+            raise RequestError("a file has its own sound and rate; sound and fps go with frames given as an array")
+        else:
+            clip = read_clip(part.source, self._vision)
+            frames, sound = clip.frames, part.source if part.use_audio and clip.has_sound else None
+        if not (np.isfinite(fps) and fps > 0):
+            raise RequestError(f"a clip of {fps:g} frames a second cannot be; use more than 0")
+        patches = clip_patches(frames, fps, self._vision)
+        if sound is None:
             return Features(VideoSize(patches.grid, patches.step_seconds), patches=patches)
-        clip = read_clip(part.source, self._vision)
-        patches = clip_patches(clip.frames, fps, self._vision)
-        if not (part.use_audio and clip.has_sound):
-            return Features(VideoSize(patches.grid, patches.step_seconds), patches=patches)
-        mel = self._mel(part.source)
+        mel = self._mel(sound)
         size = VideoWithAudioSize(patches.grid, patches.step_seconds, audio_tokens(mel.shape[1]))
         return Features(size, mel=mel, patches=patches)

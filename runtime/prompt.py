@@ -226,7 +226,8 @@ def _fits(part: Media, size: MediaSize) -> bool:
         return isinstance(size, AudioSize)
     if isinstance(part, Image):
         return isinstance(size, ImageSize)
-    return isinstance(size, VideoSize) or (isinstance(size, VideoWithAudioSize) and part.use_audio)
+    heard = part.use_audio or part.sound is not None
+    return isinstance(size, VideoSize) or (isinstance(size, VideoWithAudioSize) and heard)
 
 
 def _misplaced() -> RequestError:

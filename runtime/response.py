@@ -40,6 +40,8 @@ class Progress:
     moves: bool
     """Whether thinker and talker change the engine for it."""
     prefilled_rows: int = 0
+    listened_rows: int = 0
+    reread_rows: int = 0
     media_s: float = 0.0
     prefill_s: float = 0.0
     text_s: float = 0.0
@@ -60,16 +62,19 @@ class Response:
         positions: int64 [3, P + 2], of the prompt, the voice and the reply's first token.
         progress: filled in on the way.
         ids: gets the tokens of the text as they are written.
+        spoken: filled in while it is spoken.
     """
 
-    def __init__(self, stages: Stages, positions: NDArray[np.int64], progress: Progress, ids: list[int]) -> None:
+    def __init__(
+        self, stages: Stages, positions: NDArray[np.int64], progress: Progress, ids: list[int], spoken: Spoken
+    ) -> None:
         self._stages = stages
         self._manifest = stages.bundle.manifest
         self._positions = positions
         self._progress = progress
         self._ids = ids
         self._text = ""
-        self._spoken = Spoken()
+        self._spoken = spoken
         # Taken now: the thinker goes on adding rows behind the prompt's.
         self._prompt_rows = stages.thinker.context.talker_rows[: positions.shape[1] - 2]
 
@@ -150,6 +155,8 @@ class Response:
         stats = Statistics(
             prompt_rows=progress.prompt_rows,
             prefilled_rows=progress.prefilled_rows,
+            listened_rows=progress.listened_rows,
+            reread_rows=progress.reread_rows,
             media_s=progress.media_s,
             prefill_s=progress.prefill_s,
             first_text_s=progress.first_text_s,

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
 
 from ..models.errors import RequestError
-from ..models.manifest import Clock, Manifest
+from ..models.manifest import Manifest
 from .events import Event, Notice
+from .heard import Pace, Utterance
+from .incoming import Incoming
+from .listening import Ahead, Listening
 from .llama import OUT_OF_ORDER
-from .messages import Media, Message, Part, Text, Tokens, assistant, system, user
-from .options import Options, decide, fit
-from .perception import Rows
-from .positions import Positions, Span, mrope
-from .prompt import Prompt
+from .memory import forgotten, recall
+from .messages import Message, Part, assistant, system, user
+from .options import Options, Plan, decide, fit
+from .positions import mrope
+from .reading import Draft, Place, Reader
 from .response import Progress, Response
 from .stages import Stages
-from .thinker import Reading
-
-Place = Callable[[int, Sequence[Span], Clock, int], Positions]
-"""Like `mrope`."""
 
 
 class Session:
-    """A conversation of any number of turns. One thread at a time.
+    """A conversation of any number of turns. One thread at a time; see `Listening` for what may be done beside it.
 
     Args:
         stages: of one bundle.
@@ -38,13 +34,17 @@ class Session:
     def __init__(self, stages: Stages, history: Sequence[Message] = (), place: Place = mrope) -> None:
         self._loaded = self._stages = stages
         self._place = place
+        self._reader = Reader(stages, place)
         self._initial = tuple(history)
         speech_prompt = stages.bundle.manifest.speech_prompt
         if speech_prompt and (not history or history[0].role != "system"):
             self._initial = (system(speech_prompt), *history)
         self._history = list(self._initial)
         self._busy = False
-        self._asked: Prompt | None = None
+        self._listening: Listening | None = None
+        self._asked: Draft | None = None
+        self._said: Utterance | None = None
+        self._pace = Pace()
 
     @property
     def manifest(self) -> Manifest:
@@ -67,12 +67,12 @@ class Session:
         Caches are emptied when the next prompt turns out to differ.
 
         Raises:
-            RequestError: a response is still going on.
+            RequestError: a response is still going on, or a turn is being listened to.
         """
         self._check_free()
-        self._asked = None
+        self._asked = self._said = None
         self._history = list(self._initial)
-        self._stages = self._loaded
+        self._use(self._loaded)
 
     def respond(self, *parts: Part | str, options: Options | None = None) -> Iterator[Event]:
         """Answer a turn of the user.
@@ -80,7 +80,7 @@ class Session:
         Everything about the request is checked, and media are decoded, before this returns; the work is done while
         the events are read. Closing the iterator cancels within one step, and the conversation then continues from
         what was said; a turn without a single generated token is as if it had not been. A response of which nothing
-        was read when another is asked for is given up.
+        was read when another is asked for is given up. When the context is full, the oldest turns are forgotten whole.
 
         Args:
             parts: text (str or Text) and media, in order.
@@ -88,7 +88,7 @@ class Session:
 
         Yields:
             TextDelta, AudioDelta and at the end Done; before them a Notice when the conversation has to go on on
-            another engine.
+            another engine, and one when turns are forgotten.
 
         Raises:
             RequestError: the options or the conversation cannot be served.
@@ -97,86 +97,122 @@ class Session:
         self._check_free()
         if not parts:
             raise RequestError("there is nothing to answer: give text, a sound, a picture or a clip")
-        start = time.perf_counter()
+        return self._ask(self._history, user(*parts), options, time.perf_counter(), Ahead())
+
+    def listen(self, options: Options | None = None, *, video: bool = False, budget: float | None = None) -> Listening:
+        """Begin a turn of the user that is still going on, to be encoded and read while it comes.
+
+        Args:
+            options: of the answer, as far as it is known: without speech the talker need not read.
+            video: whether pictures come with the sound.
+            budget: most tokens that pictures may take a second; None is no limit. See `Seeing`.
+
+        Raises:
+            RequestError: a response or another turn is still going on, the options cannot be served, or no engine can
+                read a clip with its sound.
+        """
+        self._check_free()
+        plan = self._decide(options)
+        if budget is not None and not budget > 0:
+            raise RequestError(f"a budget of {budget:g} tokens a second cannot be; leave video out to see nothing")
+        incoming = Incoming(self._stages.perception, self.manifest, video=video, budget=budget)
+        self._asked = None
+        self._listening = Listening(self._reader, self._history, plan, options, incoming, self._ask_heard, self._leave)
+        return self._listening
+
+    def heard(self, samples: int) -> None:
+        """Say how much of the last reply was heard: the conversation goes on as if no more had been said.
+
+        For a reply that was interrupted: its response was closed early, or read to its end but not played. The reply
+        in the history is cut to the words that were heard (see `Utterance`), and thinker and talker forget the rest.
+        Of a reply of which no word was heard only the question stays.
+
+        Args:
+            samples: of the reply's speech that were played, at the vocoder's rate.
+
+        Raises:
+            RequestError: a response or a turn is still going on, or there was none since the conversation began.
+        """
+        self._check_free()
+        if self._said is None:
+            raise RequestError("there is no reply that could have been heard")
+        words = self._said.cut(samples, self._pace, self._stages.tokenizer, self.manifest)
+        self._history = list(self._said.messages)
+        kept = self._said.prompt_rows
+        if words.ids:
+            self._history.append(assistant(words))
+            kept += len(words.ids)
+        self._stages.thinker.truncate(kept)
+        self._stages.speech.keep(kept)
+
+    def _decide(self, options: Options | None) -> Plan:
         plan = decide(options or Options(), self.manifest)
         if plan.speech:
             self._stages.speech.check(plan.solver)
-        question = user(*parts)
-        media = _media([*self._history, question])
-        sizes = [self._stages.perception.features(part).size for part in media]
-        prompt = self._stages.prompts.build([*self._history, question], sizes)
-        places = self._places(prompt, len(prompt.ids))
-        plan = fit(plan, self.manifest, max(len(prompt.ids), places.next_position))
-        moves = not self._reads(prompt, places, speech=plan.speech)
-        if moves and self._stages.on_onnx is None:
-            raise RequestError(OUT_OF_ORDER)
-        progress = Progress(start, plan, len(prompt.ids), moves, media_s=time.perf_counter() - start)
-        self._stages.perception.forget(set(media))
-        self._asked = prompt
-        return self._respond(question, prompt, places, media, progress)
+        return plan
 
     def _check_free(self) -> None:
         if self._busy:
             raise RequestError("the previous response is still going on; read it to its end or close it first")
+        if self._listening is not None:
+            raise RequestError("a turn is being listened to; answer it or drop it first")
 
-    def _places(self, prompt: Prompt, length: int) -> Positions:
-        """TMRoPE positions of the prompt and of the text tokens after it, `length` in all."""
-        return self._place(length, prompt.spans, self.manifest.clock, self.manifest.vision.merge)
+    def _use(self, stages: Stages) -> None:
+        self._stages, self._reader = stages, Reader(stages, self._place)
 
-    def _reads(self, prompt: Prompt, places: Positions, *, speech: bool) -> bool:
-        """Whether the engines can read the prompt where its tokens stand."""
-        if not self._stages.thinker.reads(places.rows):
-            return False
-        return not speech or self._stages.speech.reads(self._places(prompt, len(prompt.ids) + 2).rows)
+    def _leave(self) -> None:
+        self._listening = None
 
-    def _respond(
-        self, question: Message, prompt: Prompt, places: Positions, media: list[Media], progress: Progress
+    def _ask_heard(
+        self, history: Sequence[Message], question: Message, options: Options | None, start: float, ahead: Ahead
     ) -> Iterator[Event]:
-        if self._asked is not prompt:
+        self._listening = None
+        return self._ask(history, question, options, start, ahead)
+
+    def _ask(
+        self, history: Sequence[Message], question: Message, options: Options | None, start: float, ahead: Ahead
+    ) -> Iterator[Event]:
+        plan = self._decide(options)
+        draft, count = recall(history, question, plan, self.manifest, self._reader.draft)
+        plan = fit(plan, self.manifest, draft.used)
+        moves = not self._reader.reads(draft, speech=plan.speech)
+        if moves and self._stages.on_onnx is None:
+            raise RequestError(OUT_OF_ORDER)
+        progress = Progress(start, plan, len(draft.prompt.ids), moves, media_s=time.perf_counter() - start)
+        self._stages.perception.forget(set(draft.media))
+        said = Utterance(draft.messages, len(draft.prompt.ids), plan.voice, plan.text.stop)
+        self._asked, self._said = draft, said
+        return self._respond(draft, progress, said, ahead, ahead.forgotten + count)
+
+    def _respond(self, draft: Draft, progress: Progress, said: Utterance, ahead: Ahead, forgot: int) -> Iterator[Event]:
+        if self._asked is not draft:
             # What was said since then is not in its prompt.
             raise RequestError("this response was given up for another one, or by a reset; ask again")
         self._busy, self._asked = True, None
-        ids: list[int] = []
         try:
             if progress.moves and self._stages.on_onnx is not None:
-                self._stages = self._stages.on_onnx()
+                self._use(self._stages.on_onnx())
                 yield Notice("llama.cpp cannot follow a clip together with its own sound; ONNX Runtime goes on instead")
-            self._prefill(prompt, places, media, progress)
-            # The voice and the first reply token are two more tokens of text to the talker.
-            response = Response(self._stages, self._places(prompt, len(prompt.ids) + 2).rows, progress, ids)
-            yield from response.events()
+            if forgot:
+                yield Notice(forgotten(forgot))
+            self._prefill(draft, progress, ahead)
+            places = self._reader.spoken_places(draft)
+            yield from Response(self._stages, places, progress, said.ids, said.spoken).events()
         finally:
             self._busy = False
-            if ids:
-                said = tuple(token for token in ids if token not in progress.plan.text.stop)
-                reply = Tokens(said, self._stages.tokenizer.decode(said))
-                self._history += [question, assistant(reply)]
+            if said.ids:
+                reply = said.tokens(self._stages.tokenizer)
+                self._history = [*draft.messages, assistant(reply)]
+                if said.spoken.ended:
+                    self._pace.note(said.voice, len(reply.text), said.seconds(self.manifest))
 
-    def _prefill(self, prompt: Prompt, places: Positions, media: list[Media], progress: Progress) -> None:
+    def _prefill(self, draft: Draft, progress: Progress, ahead: Ahead) -> None:
         start = time.perf_counter()
-        encoded = [self._stages.perception.rows(part) for part in media]
+        self._reader.encode(draft)
         progress.media_s += time.perf_counter() - start
         start = time.perf_counter()
-        thinker = self._stages.thinker
-        rows, marks = _merge(thinker.embed(prompt.ids), prompt, encoded)
-        kept = thinker.read(Reading(prompt.ids, rows, places.rows, places.next_position, marks))
-        self._stages.speech.keep(kept)
-        progress.prefilled_rows = len(prompt.ids) - kept
+        kept = self._reader.read(draft)
+        progress.prefilled_rows = len(draft.prompt.ids) - kept
+        progress.listened_rows = max(0, kept - ahead.known) if ahead.read else 0
+        progress.reread_rows = ahead.read - progress.listened_rows
         progress.prefill_s = time.perf_counter() - start
-
-
-def _media(messages: Sequence[Message]) -> list[Media]:
-    return [part for message in messages for part in message.parts if not isinstance(part, (Text, Tokens))]
-
-
-def _merge(
-    rows: NDArray[np.float32], prompt: Prompt, encoded: list[Rows]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Put encoder rows in their places. Returns the rows and, for each, 0 or a number of its medium."""
-    marks = np.zeros(len(rows), np.int64)
-    for places, features in zip(prompt.rows, encoded, strict=True):
-        for index, values in ((places.audio, features.audio), (places.vision, features.vision)):
-            if values is not None:
-                rows[index] = values
-                marks[index] = features.mark
-    return rows, marks

@@ -43,6 +43,8 @@ class Spoken:
     """What speaking has come to so far; filled in while it goes on. Times in seconds."""
 
     codes: list[int] = field(default_factory=list)
+    ended: bool = False
+    """Whether the talker said that these are all."""
     samples: int = 0
     talker_s: float = 0.0
     flow_s: float = 0.0
@@ -85,6 +87,10 @@ class Speech:
         """Only the first `rows` rows of the last prompt are part of the next one."""
         self._talker.keep(rows)
 
+    def read_ahead(self, prompt: NDArray[np.float32], positions: NDArray[np.int64]) -> None:
+        """See `Talker.read_ahead`."""
+        self._talker.read_ahead(prompt, positions)
+
     def codes(self, reply: Reply, voice: str, sampler: Sampler, spoken: Spoken) -> Iterator[int]:
         """Speech codes up to the stop id, which is not one of them; none for a reply without rows."""
         talker, sampling = self._talker, sampler.sampling
@@ -101,6 +107,7 @@ class Speech:
             code = talker.step(sampler)
             spoken.talker_s += time.perf_counter() - start
             if code in sampling.stop:
+                spoken.ended = True
                 return
             spoken.codes.append(code)
             yield code

@@ -41,6 +41,19 @@ class Talker:
         """See `Decoder.reads`."""
         return self._decoder.reads(positions)
 
+    def read_ahead(self, prompt: NDArray[np.float32], positions: NDArray[np.int64]) -> None:
+        """Read what is known of a prompt before the reply.
+
+        Args:
+            prompt: [n, hidden], the first rows of the thinker's context; those kept are not read again.
+            positions: [3, n].
+        """
+        kept = self._prompt_rows
+        if len(prompt) > kept:
+            self._decoder.truncate(kept)
+            self._decoder.extend(prompt[kept:], positions[:, kept:])
+            self._prompt_rows = len(prompt)
+
     def begin(
         self, prompt: NDArray[np.float32], positions: NDArray[np.int64], voice: int, first: NDArray[np.float32]
     ) -> None:

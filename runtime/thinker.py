@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,21 +110,20 @@ class Context:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A prompt as the thinker reads it.
+    """A prompt, or its beginning, as the thinker reads it.
 
     Args:
         ids: int64 [P].
-        rows: f32 [P, hidden], token embeddings with the media rows in their places.
         positions: int64 [3, P].
-        next_position: of the first generated token.
-        marks: int64 [P], 0 for text and another number for each medium.
+        marks: int64 [P], 0 for text; other numbers tell media rows apart.
+        rows: (start, stop) -> f32 [stop - start, hidden], token embeddings with the media rows in their places; asked
+            only for what is not in the cache.
     """
 
     ids: NDArray[np.int64]
-    rows: NDArray[np.float32]
     positions: NDArray[np.int64]
-    next_position: int
     marks: NDArray[np.int64]
+    rows: Callable[[int, int], NDArray[np.float32]]
 
 
 class Thinker:
@@ -145,22 +145,54 @@ class Thinker:
         """[n] -> [n, hidden]."""
         return self._embeddings.rows(ids)
 
-    def read(self, prompt: Reading) -> int:
+    def read(self, prompt: Reading, next_position: int) -> int:
         """Bring the cache to exactly this prompt.
+
+        Args:
+            prompt: the whole of it.
+            next_position: of the first generated token.
 
         Returns:
             How many of its rows were in the cache already. The last row is always read, for its logits.
         """
-        kept = min(self.context.common(prompt.ids, prompt.positions, prompt.marks), len(prompt.ids) - 1)
-        self._decoder.truncate(kept)
-        self.context.truncate(kept)
-        new = prompt.rows[kept:]
-        hidden, self._logits = self._decoder.extend(new, prompt.positions[:, kept:])
-        self._next_position = prompt.next_position
-        # The talker hears of media only what the thinker thought of them: their embeddings are zeroed (FACTS §5).
-        seen = np.where(prompt.marks[kept:, None] == 0, new, 0)
-        self.context.append(prompt.ids[kept:], prompt.positions[:, kept:], prompt.marks[kept:], seen + hidden)
+        kept = min(self.common(prompt), len(prompt.ids) - 1)
+        self._extend(prompt, kept, len(prompt.ids))
+        self._next_position = next_position
         return kept
+
+    def read_ahead(self, prompt: Reading, limit: int) -> int:
+        """Read more of a prompt whose end is not known yet.
+
+        Args:
+            prompt: its beginning, as far as it is certain.
+            limit: most rows to read now.
+
+        Returns:
+            How many of its rows are in the cache now. Only when all are, the cache holds nothing else.
+        """
+        kept = self.common(prompt)
+        stop = min(kept + limit, len(prompt.ids))
+        if stop > kept:
+            self._extend(prompt, kept, stop)
+        return stop
+
+    def common(self, prompt: Reading) -> int:
+        """How many leading rows of a prompt are in the cache."""
+        return self.context.common(prompt.ids, prompt.positions, prompt.marks)
+
+    def truncate(self, length: int) -> None:
+        """Forget all rows from `length` on."""
+        self._decoder.truncate(min(length, self._decoder.length))
+        self.context.truncate(length)
+
+    def _extend(self, prompt: Reading, start: int, stop: int) -> None:
+        """Read rows `start` to `stop`, in place of whatever the cache holds there."""
+        self.truncate(start)
+        new, places = prompt.rows(start, stop), prompt.positions[:, start:stop]
+        hidden, self._logits = self._decoder.extend(new, places)
+        # The talker hears of media only what the thinker thought of them: their embeddings are zeroed (FACTS §5).
+        seen = np.where(prompt.marks[start:stop, None] == 0, new, 0)
+        self.context.append(prompt.ids[start:stop], places, prompt.marks[start:stop], seen + hidden)
 
     def reads(self, positions: NDArray[np.int64]) -> bool:
         """See `Decoder.reads`."""

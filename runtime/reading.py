@@ -1,0 +1,147 @@
+"""Messages to the caches of thinker and talker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.manifest import Clock
+from .messages import Media, Message, Text, Tokens
+from .perception import Rows
+from .positions import Positions, Span, mrope
+from .prompt import Prompt
+from .stages import Stages
+from .thinker import Reading
+
+Place = Callable[[int, Sequence[Span], Clock, int], Positions]
+"""Like `mrope`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A prompt with its messages and its places."""
+
+    messages: tuple[Message, ...]
+    prompt: Prompt
+    places: Positions
+
+    @property
+    def media(self) -> list[Media]:
+        """Sounds, pictures and clips, in order."""
+        return [part for message in self.messages for part in message.parts if not isinstance(part, (Text, Tokens))]
+
+    @property
+    def used(self) -> int:
+        """Rows, or the position after the last one if that is higher (clips count in time)."""
+        return max(len(self.prompt.ids), self.places.next_position)
+
+
+class Reader:
+    """Brings prompts into the caches, and no row twice.
+
+    Args:
+        stages: of one bundle.
+        place: what gives tokens their positions.
+    """
+
+    def __init__(self, stages: Stages, place: Place = mrope) -> None:
+        self.stages = stages
+        self._place = place
+
+    def draft(self, messages: Sequence[Message]) -> Draft:
+        """The prompt of a conversation up to where the model answers; its media are decoded.
+
+        Raises:
+            RequestError, MediaError: it cannot be asked; see `PromptBuilder.build` and `Perception.features`.
+        """
+        parts = [part for message in messages for part in message.parts if not isinstance(part, (Text, Tokens))]
+        sizes = [self.stages.perception.features(part).size for part in parts]
+        prompt = self.stages.prompts.build(messages, sizes)
+        return Draft(tuple(messages), prompt, self._places(prompt, len(prompt.ids)))
+
+    def spoken_places(self, draft: Draft) -> NDArray[np.int64]:
+        """Positions [3, P + 2] of the prompt and two tokens of text, to the talker the voice and the reply's first."""
+        return self._places(draft.prompt, len(draft.prompt.ids) + 2).rows
+
+    def reads(self, draft: Draft, *, speech: bool) -> bool:
+        """Whether the engines can read the prompt where its tokens stand."""
+        if not self.stages.thinker.reads(draft.places.rows):
+            return False
+        return not speech or self.stages.speech.reads(self.spoken_places(draft))
+
+    def encode(self, draft: Draft) -> None:
+        """Encode its media, as far as they have not been."""
+        for part in draft.media:
+            self.stages.perception.rows(part)
+
+    def read(self, draft: Draft) -> int:
+        """Bring the thinker's cache to the prompt, and take from the talker's what is not part of it.
+
+        Returns:
+            How many rows were in the thinker's cache already.
+        """
+        kept = self.stages.thinker.read(self._reading(draft, len(draft.prompt.ids)), draft.places.next_position)
+        self.stages.speech.keep(kept)
+        return kept
+
+    def read_ahead(self, draft: Draft, stop: int, limit: int, *, speech: bool) -> int:
+        """Read on in the first `stop` rows of a prompt that is still growing.
+
+        Args:
+            draft: the prompt as it would be if it ended now.
+            stop: its rows that cannot change any more.
+            limit: most rows to read now.
+            speech: whether the talker reads as well.
+
+        Returns:
+            How many rows the thinker has read now.
+        """
+        reading, thinker, speech_stage = self._reading(draft, stop), self.stages.thinker, self.stages.speech
+        before = thinker.common(reading)
+        after = thinker.read_ahead(reading, limit)
+        speech_stage.keep(before)
+        if speech:
+            speech_stage.read_ahead(thinker.context.talker_rows[:after], draft.places.rows[:, :after])
+        return after - before
+
+    def cached(self, draft: Draft, stop: int) -> int:
+        """How many of the first `stop` rows are in the thinker's cache."""
+        return self.stages.thinker.common(self._reading(draft, stop))
+
+    def _places(self, prompt: Prompt, length: int) -> Positions:
+        manifest = self.stages.bundle.manifest
+        return self._place(length, prompt.spans, manifest.clock, manifest.vision.merge)
+
+    def _reading(self, draft: Draft, stop: int) -> Reading:
+        prompt, encoded = draft.prompt, [self.stages.perception.rows(part) for part in draft.media]
+        marks = np.zeros(len(prompt.ids), np.int64)
+        for index, _, mark in _placed(prompt, encoded):
+            marks[index] = mark
+        ids = prompt.ids[:stop]
+
+        def rows(start: int, end: int) -> NDArray[np.float32]:
+            merged = self.stages.thinker.embed(ids[start:end])
+            for index, values, _ in _placed(prompt, encoded):
+                here = (index >= start) & (index < end)
+                merged[index[here] - start] = values[here]
+            return merged
+
+        return Reading(ids, draft.places.rows[:, :stop], marks[:stop], rows)
+
+
+def _placed(
+    prompt: Prompt, encoded: list[Rows]
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]]:
+    """Places in the prompt, encoder rows and their marks."""
+    return [
+        (index, values, marks)
+        for places, rows in zip(prompt.rows, encoded, strict=True)
+        for index, values, marks in (
+            (places.audio, rows.audio, rows.audio_marks),
+            (places.vision, rows.vision, rows.vision_marks),
+        )
+        if values is not None
+    ]
