@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from ..models.manifest import AudioFrontEnd, VisionFrontEnd
 from ..models.windows import window_layout
-from .mel import audio_tokens, cut_chunks
+from .mel import audio_tokens, filled
 from .pixels import Patches
-
-CHUNK_BATCH = 8
-"""Audio chunks of one run: bounds the memory of long sounds."""
 
 
 class Graph(Protocol):
@@ -38,14 +35,19 @@ class AudioEncoder:
         self._front = front
 
     def rows(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[mels, F] -> [audio_tokens(F), hidden]. Any cut at a multiple of `chunk_frames` gives the same rows."""
-        chunks, frames = cut_chunks(mel, self._front.chunk_frames)
-        parts = []
-        for start in range(0, len(chunks), CHUNK_BATCH):
-            batch = slice(start, start + CHUNK_BATCH)
-            rows = np.asarray(self._session.run(None, {"mel": chunks[batch], "frames": frames[batch]})[0])
-            parts += [part[: audio_tokens(int(n))] for part, n in zip(rows, frames[batch], strict=True)]
-        return np.concatenate(parts)
+        """[mels, F] -> [audio_tokens(F), hidden], F at least 3. Cuts at multiples of `chunk_frames` change nothing.
+
+        Not the last bit, therefore each chunk is a run of its own: a kernel may sum in another order when there is more
+        to work on. A last chunk of one or two frames makes no token and is not run.
+        """
+        step = self._front.chunk_frames
+        chunks = (mel[:, start : start + step] for start in range(0, mel.shape[1], step))
+        return np.concatenate([self._chunk(chunk) for chunk in chunks if audio_tokens(chunk.shape[1])])
+
+    def _chunk(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        chunk, frames = filled(mel)
+        rows = np.asarray(self._session.run(None, {"mel": chunk, "frames": frames})[0])
+        return rows[0, : audio_tokens(mel.shape[1])]
 
 
 class VisionEncoder:

@@ -13,20 +13,15 @@ from numpy.typing import NDArray
 
 from ..models.errors import MediaError, RequestError
 from .events import Event
-from .incoming import Incoming, Piece
+from .incoming import NO_MARKS, Incoming, Piece
 from .memory import recall
 from .messages import Audio, Media, Message, Video, user
 from .options import Options, Plan
 from .perception import Rows
-from .positions import AudioSize, Span
+from .positions import AudioSize
 from .reading import Draft, Reader
 
-STEP_ROWS = 128
-"""Most rows that one step reads: whoever waits for it to end waits no longer than for these."""
-NOTHING = Piece(
-    AudioSize(0),
-    Rows(np.zeros((0, 0), np.float32), None, np.zeros(0, np.int64), np.zeros(0, np.int64)),
-)
+NOTHING = Piece(AudioSize(0), Rows(None, None, NO_MARKS, NO_MARKS))
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ class Listening:
         self._came.append(frame)
 
     def step(self) -> bool:
-        """Encode one finished piece, if there is one, and read at most STEP_ROWS rows of what is certain.
+        """Encode one finished piece, if there is one, and read one run (`Reading.stops`) of what is certain.
 
         Returns:
             Whether anything was done; until something new comes, the next step after one without work has none either.
@@ -224,7 +219,7 @@ class Listening:
         manifest = self._reader.stages.bundle.manifest
         if draft.used >= min(manifest.thinker.context, manifest.talker.context):
             return 0  # `answer` says so
-        read = self._reader.read_ahead(draft, stop, STEP_ROWS, speech=self._plan.speech)
+        read = self._reader.read_ahead(draft, stop, speech=self._plan.speech)
         self._read += read
         self._cached = before + read
         return read
@@ -249,10 +244,5 @@ class Listening:
 
     def _certain(self, draft: Draft, chunks: int) -> int:
         """Rows of the prompt that what comes later will not change."""
-        span: Span = draft.prompt.spans[-1]
-        if not chunks:
-            # Whether a sound or a clip begins here is seen by the token before it.
-            return span.start - self._incoming.is_clip
-        size = span.size
-        rows = draft.prompt.rows[-1]
-        return span.start + len(rows.audio) + len(rows.vision) + (not isinstance(size, AudioSize))
+        span, rows = draft.prompt.spans[-1], draft.prompt.rows[-1]
+        return int(rows.audio[-1]) + 1 if chunks else span.start - 1

@@ -151,36 +151,24 @@ def log_mel(samples: npt.NDArray[np.float32], front: AudioFrontEnd) -> npt.NDArr
     return StreamingMel(front)(samples)
 
 
-def cut_chunks(
-    mel: npt.NDArray[np.float32], chunk_frames: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Cut a log-mel into the encoder's independent chunks; the tail is filled up with zeros.
+def filled(mel: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """A chunk as the audio encoder takes it: filled up with zeros to whole tokens, so that a short one costs little.
 
     Args:
         mel: float32 [mels, F], F at least 1.
-        chunk_frames: frames of a full chunk.
 
     Returns:
-        chunks: float32 [n, mels, T]. T is `chunk_frames`, except for a single shorter chunk: then it
-            is F rounded up to whole tokens, so that a short question costs little.
-        lengths: int64 [n], the true frames of each chunk.
+        float32 [1, mels, T], and its true frames, int64 [1].
 
     Raises:
         ValueError: there are no frames.
     """
     mels, frames = mel.shape
     if frames == 0:
-        raise ValueError("there are no mel frames to cut")
-    count = -(-frames // chunk_frames)
-    width = chunk_frames
-    if count == 1:
-        width = min(chunk_frames, -(-frames // FRAMES_PER_TOKEN) * FRAMES_PER_TOKEN)
-    filled = np.zeros((mels, count * width), np.float32)
-    filled[:, :frames] = mel
-    chunks = np.ascontiguousarray(filled.reshape(mels, count, width).transpose(1, 0, 2))
-    lengths = np.full(count, chunk_frames, np.int64)
-    lengths[-1] = frames - (count - 1) * chunk_frames
-    return chunks, lengths
+        raise ValueError("there are no mel frames to encode")
+    chunk = np.zeros((1, mels, -(-frames // FRAMES_PER_TOKEN) * FRAMES_PER_TOKEN), np.float32)
+    chunk[0, :, :frames] = mel
+    return chunk, np.array([frames], np.int64)
 
 
 def audio_tokens(frames: int) -> int:

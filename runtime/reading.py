@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.manifest import Clock
+from ..models.manifest import AudioFrontEnd, Clock
+from .mel import FRAMES_PER_TOKEN
 from .messages import Media, Message, Text, Tokens
 from .perception import Rows
 from .positions import Positions, Span, mrope
@@ -16,6 +18,8 @@ from .prompt import Prompt
 from .stages import Stages
 from .thinker import Reading
 
+RUN = 128
+"""Most rows of one run: whoever waits for it to end waits no longer than for these."""
 Place = Callable[[int, Sequence[Span], Clock, int], Positions]
 """Like `mrope`."""
 
@@ -27,6 +31,8 @@ class Draft:
     messages: tuple[Message, ...]
     prompt: Prompt
     places: Positions
+    stops: tuple[int, ...]
+    """Where runs end, see `Reading`."""
 
     @property
     def media(self) -> list[Media]:
@@ -60,7 +66,8 @@ class Reader:
         parts = [part for message in messages for part in message.parts if not isinstance(part, (Text, Tokens))]
         sizes = [self.stages.perception.features(part).size for part in parts]
         prompt = self.stages.prompts.build(messages, sizes)
-        return Draft(tuple(messages), prompt, self._places(prompt, len(prompt.ids)))
+        places = self._places(prompt, len(prompt.ids))
+        return Draft(tuple(messages), prompt, places, _stops(prompt, self.stages.bundle.manifest.audio))
 
     def spoken_places(self, draft: Draft) -> NDArray[np.int64]:
         """Positions [3, P + 2] of the prompt and two tokens of text, to the talker the voice and the reply's first."""
@@ -87,24 +94,23 @@ class Reader:
         self.stages.speech.keep(kept)
         return kept
 
-    def read_ahead(self, draft: Draft, stop: int, limit: int, *, speech: bool) -> int:
-        """Read on in the first `stop` rows of a prompt that is still growing.
+    def read_ahead(self, draft: Draft, stop: int, *, speech: bool) -> int:
+        """Read on in the first `stop` rows of a prompt that is still growing, one run.
 
         Args:
             draft: the prompt as it would be if it ended now.
-            stop: its rows that cannot change any more.
-            limit: most rows to read now.
+            stop: its rows that cannot change any more; one of its stops.
             speech: whether the talker reads as well.
 
         Returns:
             How many rows the thinker has read now.
         """
-        reading, thinker, speech_stage = self._reading(draft, stop), self.stages.thinker, self.stages.speech
+        reading, thinker = self._reading(draft, stop), self.stages.thinker
         before = thinker.common(reading)
-        after = thinker.read_ahead(reading, limit)
-        speech_stage.keep(before)
+        after = thinker.read_ahead(reading)
+        self.stages.speech.keep(before)
         if speech:
-            speech_stage.read_ahead(thinker.context.talker_rows[:after], draft.places.rows[:, :after])
+            self.stages.speech.read(thinker.context.talker_rows[:after], draft.places.rows, draft.stops)
         return after - before
 
     def cached(self, draft: Draft, stop: int) -> int:
@@ -129,7 +135,21 @@ class Reader:
                 merged[index[here] - start] = values[here]
             return merged
 
-        return Reading(ids, draft.places.rows[:, :stop], marks[:stop], rows)
+        stops = tuple(each for each in draft.stops if each <= stop)
+        return Reading(ids, draft.places.rows[:, :stop], marks[:stop], rows, stops)
+
+
+def _stops(prompt: Prompt, front: AudioFrontEnd) -> tuple[int, ...]:
+    """Before each medium, after each full chunk of its sound, and every RUN rows in between."""
+    chunk = front.chunk_frames // FRAMES_PER_TOKEN
+    cuts = {0, len(prompt.ids)}
+    for span, rows in zip(prompt.spans, prompt.rows, strict=True):
+        # One token begins every medium, and which one it is tells a sound from a clip.
+        cuts.add(span.start - 1)
+        cuts.update((rows.audio[chunk - 1 :: chunk] + 1).tolist())
+    ends = sorted(cuts)
+    runs = [range(start + RUN, stop, RUN) for start, stop in pairwise(ends)]
+    return tuple(sorted(cuts.union(*runs) - {0}))
 
 
 def _placed(

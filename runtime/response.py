@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -60,17 +60,25 @@ class Response:
     Args:
         stages: of the session.
         positions: int64 [3, P + 2], of the prompt, the voice and the reply's first token.
+        stops: where runs of the prompt end, see `Reading`.
         progress: filled in on the way.
         ids: gets the tokens of the text as they are written.
         spoken: filled in while it is spoken.
     """
 
     def __init__(
-        self, stages: Stages, positions: NDArray[np.int64], progress: Progress, ids: list[int], spoken: Spoken
+        self,
+        stages: Stages,
+        positions: NDArray[np.int64],
+        stops: Sequence[int],
+        progress: Progress,
+        ids: list[int],
+        spoken: Spoken,
     ) -> None:
         self._stages = stages
         self._manifest = stages.bundle.manifest
         self._positions = positions
+        self._stops = stops
         self._progress = progress
         self._ids = ids
         self._text = ""
@@ -128,7 +136,7 @@ class Response:
 
     def _speak(self, rows: Iterable[Row]) -> Iterator[int]:
         speech, plan = self._stages.speech, self._progress.plan
-        reply = Reply(self._prompt_rows, self._positions, rows)
+        reply = Reply(self._prompt_rows, self._positions, self._stops, rows)
         sampler = speech.sampler(reply, np.random.default_rng([plan.seed, 0x2E]), plan.codes)
         for code in speech.codes(reply, plan.voice, sampler, self._spoken):
             if not self._progress.first_code_s:

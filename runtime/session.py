@@ -197,7 +197,7 @@ class Session:
                 yield Notice(forgotten(forgot))
             self._prefill(draft, progress, ahead)
             places = self._reader.spoken_places(draft)
-            yield from Response(self._stages, places, progress, said.ids, said.spoken).events()
+            yield from Response(self._stages, places, draft.stops, progress, said.ids, said.spoken).events()
         finally:
             self._busy = False
             if said.ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
@@ -30,11 +30,13 @@ class Reply:
     Args:
         prompt: f32 [P, hidden], the thinker's rows of the whole prompt.
         positions: int64 [3, P + 2], of the prompt, the voice and the reply's first token.
+        stops: where runs of the prompt end, see `Reading`.
         rows: f32 [hidden] each, one for every token of the reply that the thinker reads; they may still be coming.
     """
 
     prompt: NDArray[np.float32]
     positions: NDArray[np.int64]
+    stops: Sequence[int]
     rows: Iterable[NDArray[np.float32]]
 
 
@@ -87,9 +89,9 @@ class Speech:
         """Only the first `rows` rows of the last prompt are part of the next one."""
         self._talker.keep(rows)
 
-    def read_ahead(self, prompt: NDArray[np.float32], positions: NDArray[np.int64]) -> None:
-        """See `Talker.read_ahead`."""
-        self._talker.read_ahead(prompt, positions)
+    def read(self, prompt: NDArray[np.float32], positions: NDArray[np.int64], stops: Sequence[int]) -> None:
+        """See `Talker.read`."""
+        self._talker.read(prompt, positions, stops)
 
     def codes(self, reply: Reply, voice: str, sampler: Sampler, spoken: Spoken) -> Iterator[int]:
         """Speech codes up to the stop id, which is not one of them; none for a reply without rows."""
@@ -99,7 +101,7 @@ class Speech:
         if first is None:
             return
         start = time.perf_counter()
-        talker.begin(reply.prompt, reply.positions, self._voices[voice], first)
+        talker.begin(reply.prompt, reply.positions, reply.stops, self._voices[voice], first)
         spoken.talker_s += time.perf_counter() - start
         rows = talker.reply_rows(rest)
         while True:

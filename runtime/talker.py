@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,38 +41,42 @@ class Talker:
         """See `Decoder.reads`."""
         return self._decoder.reads(positions)
 
-    def read_ahead(self, prompt: NDArray[np.float32], positions: NDArray[np.int64]) -> None:
-        """Read what is known of a prompt before the reply.
+    def read(self, prompt: NDArray[np.float32], positions: NDArray[np.int64], stops: Sequence[int]) -> None:
+        """Read the prompt, or what is known of it before the reply.
 
         Args:
             prompt: [n, hidden], the first rows of the thinker's context; those kept are not read again.
-            positions: [3, n].
+            positions: [3, n] or more.
+            stops: see `Reading`; those up to n count.
         """
-        kept = self._prompt_rows
-        if len(prompt) > kept:
-            self._decoder.truncate(kept)
-            self._decoder.extend(prompt[kept:], positions[:, kept:])
-            self._prompt_rows = len(prompt)
+        self._decoder.truncate(self._prompt_rows)
+        for stop in (stop for stop in stops if self._prompt_rows < stop <= len(prompt)):
+            new = slice(self._prompt_rows, stop)
+            self._decoder.extend(prompt[new], positions[:, new])
+            self._prompt_rows = stop
 
     def begin(
-        self, prompt: NDArray[np.float32], positions: NDArray[np.int64], voice: int, first: NDArray[np.float32]
+        self,
+        prompt: NDArray[np.float32],
+        positions: NDArray[np.int64],
+        stops: Sequence[int],
+        voice: int,
+        first: NDArray[np.float32],
     ) -> None:
         """Read the prompt, the voice and the first row of the reply.
 
         Args:
             prompt: [P, hidden], all rows of the thinker's context up to the reply; those kept are not read again.
             positions: [3, P + 2].
+            stops: see `Reading`.
             voice: the speaker's bos id in the thinker's vocabulary.
             first: [hidden], the row of the reply's first token.
         """
+        self.read(prompt, positions, stops)
         tokens = self._tokens
         lead = self._words.rows([voice]) + self._codes.rows([tokens.codec_pad])
         start = first[None] + self._codes.rows([tokens.codec_start])
-        kept = self._prompt_rows
-        self._decoder.truncate(kept)
-        rows = np.concatenate([prompt[kept:], lead, start])
-        _, self._logits = self._decoder.extend(rows, positions[:, kept:])
-        self._prompt_rows = len(prompt)
+        _, self._logits = self._decoder.extend(np.concatenate([lead, start]), positions[:, len(prompt) :])
         self._next_position = int(positions.max()) + 1
 
     def step(self, sampler: Sampler) -> int:

@@ -118,12 +118,15 @@ class Reading:
         marks: int64 [P], 0 for text; other numbers tell media rows apart.
         rows: (start, stop) -> f32 [stop - start, hidden], token embeddings with the media rows in their places; asked
             only for what is not in the cache.
+        stops: rising, the last is P. Rows are read in runs that end there, whether the prompt is read at once or as it
+            comes: kernels sum in other orders when they have more rows to work on, and the results shall be the same.
     """
 
     ids: NDArray[np.int64]
     positions: NDArray[np.int64]
     marks: NDArray[np.int64]
     rows: Callable[[int, int], NDArray[np.float32]]
+    stops: tuple[int, ...]
 
 
 class Thinker:
@@ -160,20 +163,15 @@ class Thinker:
         self._next_position = next_position
         return kept
 
-    def read_ahead(self, prompt: Reading, limit: int) -> int:
-        """Read more of a prompt whose end is not known yet.
-
-        Args:
-            prompt: its beginning, as far as it is certain.
-            limit: most rows to read now.
+    def read_ahead(self, prompt: Reading) -> int:
+        """Read one run more of a prompt whose end is not known yet.
 
         Returns:
             How many of its rows are in the cache now. Only when all are, the cache holds nothing else.
         """
         kept = self.common(prompt)
-        stop = min(kept + limit, len(prompt.ids))
-        if stop > kept:
-            self._extend(prompt, kept, stop)
+        stop = next((stop for stop in prompt.stops if stop > kept), kept)
+        self._extend(prompt, kept, stop)
         return stop
 
     def common(self, prompt: Reading) -> int:
@@ -185,14 +183,16 @@ class Thinker:
         self._decoder.truncate(min(length, self._decoder.length))
         self.context.truncate(length)
 
-    def _extend(self, prompt: Reading, start: int, stop: int) -> None:
-        """Read rows `start` to `stop`, in place of whatever the cache holds there."""
-        self.truncate(start)
-        new, places = prompt.rows(start, stop), prompt.positions[:, start:stop]
-        hidden, self._logits = self._decoder.extend(new, places)
-        # The talker hears of media only what the thinker thought of them: their embeddings are zeroed (FACTS §5).
-        seen = np.where(prompt.marks[start:stop, None] == 0, new, 0)
-        self.context.append(prompt.ids[start:stop], places, prompt.marks[start:stop], seen + hidden)
+    def _extend(self, prompt: Reading, start: int, end: int) -> None:
+        """Read rows `start` to `end`, in place of whatever the cache holds there."""
+        for stop in (stop for stop in prompt.stops if start < stop <= end):
+            self.truncate(start)
+            new, places = prompt.rows(start, stop), prompt.positions[:, start:stop]
+            hidden, self._logits = self._decoder.extend(new, places)
+            # The talker hears of media only what the thinker thought of them: their embeddings are zeroed (FACTS §5).
+            seen = np.where(prompt.marks[start:stop, None] == 0, new, 0)
+            self.context.append(prompt.ids[start:stop], places, prompt.marks[start:stop], seen + hidden)
+            start = stop
 
     def reads(self, positions: NDArray[np.int64]) -> bool:
         """See `Decoder.reads`."""

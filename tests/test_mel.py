@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from omni_edge.models.errors import MediaError
 from omni_edge.models.manifest import AudioFrontEnd
 from omni_edge.runtime import mel as mel_module
-from omni_edge.runtime.mel import audio_tokens, cut_chunks, log_mel
+from omni_edge.runtime.mel import StreamingMel, audio_tokens, filled, log_mel
 
 RATE = 16000
 LONG = AudioFrontEnd(rate=RATE, n_fft=400, hop=160, mels=128, max_seconds=300, chunk_frames=200)
@@ -129,24 +129,60 @@ def test_refuses_what_does_not_fit() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(frames=st.integers(1, 900), quarter=st.integers(1, 60))
-def test_chunks_hold_every_frame_once(frames: int, quarter: int) -> None:
-    chunk_frames = 4 * quarter
+def test_chunks_add_up(frames: int, quarter: int) -> None:
+    """200 frames are 50 tokens, and chunks are encoded one by one: their tokens must add up."""
+    lengths = [min(4 * quarter, frames - start) for start in range(0, frames, 4 * quarter)]
+    assert sum(map(audio_tokens, lengths)) == audio_tokens(frames)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 199, 200])
+def test_a_chunk_is_filled_to_whole_tokens(frames: int) -> None:
     mel = np.random.default_rng(frames).standard_normal((3, frames)).astype(np.float32)
-    chunks, lengths = cut_chunks(mel, chunk_frames)
-    width = chunk_frames if frames > chunk_frames else -(-frames // 4) * 4
-    assert chunks.shape == (-(-frames // chunk_frames), 3, width)
-    assert (chunks.dtype, lengths.dtype) == (np.float32, np.int64)
-    assert (lengths[:-1] == chunk_frames).all()
-    whole = np.concatenate([chunk[:, :length] for chunk, length in zip(chunks, lengths, strict=True)], axis=1)
-    np.testing.assert_array_equal(whole, mel)
-    assert not chunks[-1, :, lengths[-1] :].any()
-    # 200 frames are 50 tokens, and chunks are encoded one by one: their tokens must add up.
-    assert sum(audio_tokens(int(length)) for length in lengths) == audio_tokens(frames)
+    chunk, length = filled(mel)
+    assert chunk.shape == (1, 3, -(-frames // 4) * 4)
+    assert (chunk.dtype, length.dtype, length.tolist()) == (np.float32, np.int64, [frames])
+    np.testing.assert_array_equal(chunk[0, :, :frames], mel)
+    assert not chunk[0, :, frames:].any()
 
 
-def test_no_frames_cannot_be_cut() -> None:
+def test_no_frames_are_no_chunk() -> None:
     with pytest.raises(ValueError, match="no mel frames"):
-        cut_chunks(np.zeros((128, 0), np.float32), 200)
+        filled(np.zeros((128, 0), np.float32))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    size=st.integers(0, 4 * RATE),
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.lists(st.floats(-9, 0), min_size=1, max_size=8),
+    cuts=st.lists(st.integers(1, 40000), min_size=1, max_size=30),
+)
+@example(size=4 * RATE, seed=0, levels=[0.0], cuts=[1000])
+@example(size=4 * RATE - 100, seed=0, levels=[-9.0, 0.0], cuts=[32040, 159, 1])
+@example(size=RATE, seed=1, levels=[-9.0, -9.0, 0.0], cuts=[160])
+def test_a_sound_as_it_comes_is_the_whole_sound_to_the_bit(
+    size: int, seed: int, levels: list[float], cuts: list[int]
+) -> None:
+    """Short chunks here, so that there are many; and what a finished chunk says of its own features is true."""
+    front = AudioFrontEnd(rate=RATE, n_fft=400, hop=160, mels=128, max_seconds=4, chunk_frames=40)
+    rng = np.random.default_rng(seed)
+    loudness = np.repeat(10.0 ** np.array(levels), -(-size // len(levels)))[:size]
+    samples = (rng.uniform(-1, 1, size) * loudness).astype(np.float32)
+    mel, start, known = StreamingMel(front), 0, dict[int, tuple[float, Samples]]()
+    for cut in cuts * (1 + size // sum(cuts)):
+        mel.step(samples[start : start + cut])
+        start += cut
+        for chunk, (floor, features) in known.items():
+            is_same = mel.lowest[chunk] >= mel.floor or floor == mel.floor
+            assert not is_same or np.array_equal(mel.features(chunk), features)
+        known = {chunk: (mel.floor, mel.features(chunk)) for chunk in range(mel.chunks)}
+    mel.finish()
+    parts = [mel.features(chunk) for chunk in range(mel.chunks)]
+    whole = log_mel(samples, front)
+    assert all(part.shape[1] == 40 for part in parts[:-1])
+    np.testing.assert_array_equal(np.concatenate([whole[:, :0], *parts], axis=1), whole)
+    mel.reset()
+    np.testing.assert_array_equal(mel(samples), whole)
 
 
 def test_tokens_of_known_lengths() -> None:

@@ -191,7 +191,7 @@ class Recorder:
             speaker = int(voices[f"{voice}.bos_token"])
         tape = _Tape()
         talker = Talker(tape, self._codes, self._words, manifest.tokens)
-        talker.begin(thought[:length], places.rows, speaker, thought[length])
+        talker.begin(thought[:length], places.rows, (length,), speaker, thought[length])
         for code, row in zip(done.codes, talker.reply_rows(list(thought[length + 1 :])), strict=False):
             talker.advance(code, row)
         rows = np.concatenate(tape.rows)

@@ -11,10 +11,8 @@ from omni_edge.runtime.events import AudioDelta, Done
 from omni_edge.runtime.messages import Audio, Image, Part, Text, Tokens, Video, assistant, system, user
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.options import Options
-from omni_edge.runtime.positions import mrope
-from omni_edge.runtime.session import _merge
+from omni_edge.runtime.reading import Reader
 from omni_edge.runtime.solver import Solver
-from omni_edge.runtime.thinker import Reading
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -149,12 +147,12 @@ def test_thinker_logits_and_hidden_rows(shape, pairs, clip):
     with torch.no_grad():
         out = pair.reference.model.thinker(**renamed, output_hidden_states=True)
 
-    stages, manifest = pair.stages, pair.stages.bundle.manifest
-    media = [part for message in messages for part in message.parts if not isinstance(part, (Text, Tokens))]
-    prompt = stages.prompts.build(messages, [stages.perception.features(part).size for part in media])
-    places = mrope(len(prompt.ids), prompt.spans, manifest.clock, manifest.vision.merge)
-    rows, marks = _merge(stages.thinker.embed(prompt.ids), prompt, [stages.perception.rows(part) for part in media])
-    stages.thinker.read(Reading(prompt.ids, rows, places.rows, places.next_position, marks))
+    stages = pair.stages
+    reader = Reader(stages)
+    draft = reader.draft(messages)
+    reading = reader._reading(draft, len(draft.prompt.ids))
+    rows, marks = reading.rows(0, len(reading.ids)), reading.marks
+    reader.read(draft)
     assert np.abs(stages.thinker._logits - out.logits[0, -1].numpy()).max() <= 1e-3
     seen = np.where(marks[:, None] == 0, rows, 0)
     hidden = stages.thinker.context.talker_rows - seen
