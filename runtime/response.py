@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -96,7 +97,7 @@ class Response:
                 crew.start("talker", lambda: _feed(codes, self._speak(rows)))
                 mels: Lane[Mel] = crew.lane(MELS)
                 crew.start("flow", lambda: _feed(mels, self._mels(codes)))
-                crew.start("vocoder", lambda: _feed(events, self._sound(mels)))
+                crew.start("vocoder", lambda: _feed(events, chain(self._sound(mels), _drained(rows))))
                 crew.start("thinker", lambda: self._think(events.put, rows.put, rows.end))
             else:
                 crew.start("thinker", lambda: self._think(events.put, lambda _: None, events.end))
@@ -181,6 +182,13 @@ class Response:
             seed=progress.plan.seed,
         )
         return Done(self._text, tuple(ids), tuple(spoken.codes), spoken.samples, rate, stats)
+
+
+def _drained(rows: Iterable[Row]) -> Iterator[Event]:
+    """Nothing, when all rows are there: a talker may stop before the text does, and the text shall be whole."""
+    for _ in rows:
+        pass
+    yield from ()
 
 
 def _feed(lane: Lane[T], items: Iterable[T]) -> None:

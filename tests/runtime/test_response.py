@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from omni_edge.models.manifest import Sampling
 from omni_edge.runtime.events import AudioDelta
 from omni_edge.runtime.flow import Flow, FlowStream
 from omni_edge.runtime.options import Options
@@ -82,6 +83,22 @@ def test_sound_comes_while_the_text_is_still_written(session, monkeypatch):
             heard.set()
     assert heard.is_set()
     assert len(read) == 39
+
+
+def test_speech_that_ends_before_the_text_does_not_end_the_text(session, monkeypatch):
+    advance = Thinker.advance
+
+    def slow(thinker, token):
+        time.sleep(0.02)
+        return advance(thinker, token)
+
+    whole = list(session.respond("Tell me", options=LONG))[-1]
+    session.reset()
+    monkeypatch.setattr(Thinker, "advance", slow)
+    stops = Sampling(max_tokens=60, stop=whole.codes[1:2])
+    short = list(session.respond("Tell me", options=replace(LONG, max_codes=None, code_sampling=stops)))[-1]
+    assert short.codes == whole.codes[:1]
+    assert (short.ids, short.text) == (whole.ids, whole.text)
 
 
 BREAKS = {
