@@ -96,7 +96,7 @@ class Listening:
     @property
     def rows(self) -> int:
         """Rows of this turn's prompt, those of earlier turns that were missing included, that were read ahead."""
-        return self._cached - (self._known or 0)
+        return 0 if self._known is None else self._cached - self._known
 
     @property
     def part(self) -> Media:
@@ -214,15 +214,14 @@ class Listening:
         piece = self._incoming.piece(chunks) if chunks else NOTHING
         draft = self._draft(piece)
         stop = self._certain(draft, chunks)
-        before = self._reader.cached(draft, stop)
-        self._known = before if self._known is None else min(self._known, before)
         manifest = self._reader.stages.bundle.manifest
         if draft.used >= min(manifest.thinker.context, manifest.talker.context):
             return 0  # `answer` says so
-        read = self._reader.read_ahead(draft, stop, speech=self._plan.speech)
-        self._read += read
-        self._cached = before + read
-        return read
+        before, self._cached = self._reader.read_ahead(draft, stop, speech=self._plan.speech)
+        if self._cached > before:
+            self._known = before if self._known is None else min(self._known, before)
+            self._read += self._cached - before
+        return self._cached - before
 
     def _draft(self, piece: Piece) -> Draft:
         """The prompt if the turn were this piece alone."""

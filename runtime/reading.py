@@ -94,7 +94,7 @@ class Reader:
         self.stages.speech.keep(kept)
         return kept
 
-    def read_ahead(self, draft: Draft, stop: int, *, speech: bool) -> int:
+    def read_ahead(self, draft: Draft, stop: int, *, speech: bool) -> tuple[int, int]:
         """Read on in the first `stop` rows of a prompt that is still growing, one run.
 
         Args:
@@ -103,7 +103,7 @@ class Reader:
             speech: whether the talker reads as well.
 
         Returns:
-            How many rows the thinker has read now.
+            How many of those rows the thinker had read before, and how many it has read now.
         """
         reading, thinker = self._reading(draft, stop), self.stages.thinker
         before = thinker.common(reading)
@@ -111,11 +111,7 @@ class Reader:
         self.stages.speech.keep(before)
         if speech:
             self.stages.speech.read(thinker.context.talker_rows[:after], draft.places.rows, draft.stops)
-        return after - before
-
-    def cached(self, draft: Draft, stop: int) -> int:
-        """How many of the first `stop` rows are in the thinker's cache."""
-        return self.stages.thinker.common(self._reading(draft, stop))
+        return before, after
 
     def _places(self, prompt: Prompt, length: int) -> Positions:
         manifest = self.stages.bundle.manifest

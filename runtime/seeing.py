@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,12 +118,20 @@ class Seeing:
     def _settle(self, height: int, width: int) -> None:
         """Size and rate, from the first frame."""
         front = self._front
-        self._size = clip_size(front.temporal_patch, height, width, front)
+        self._size = self._stable(height, width)
         if self._budget is None:
             return
-        side, seconds = front.patch * front.merge, front.temporal_patch / front.video_fps
-        a_second = self._size[0] * self._size[1] / side**2 / seconds
-        most = max(1, int(self._clock.seconds_per_chunk / seconds))
-        self._every = min(most, max(1, int(np.ceil(a_second / self._budget))))
-        area = max(front.video_min_pixels, int(self._budget * self.step_seconds) * side**2)
-        self._size = smart_resize(*self._size, side, front.video_min_pixels, min(area, front.video_max_pixels))
+        side, step = front.patch * front.merge, self.step_seconds
+        area = self._size[0] * self._size[1]
+        lowest = max(1, int(self._clock.seconds_per_chunk / step))
+        self._every = min(lowest, math.ceil(area / side**2 / step / self._budget))
+        most = max(front.video_min_pixels, int(self._budget * self.step_seconds) * side**2)
+        if area > most:
+            self._size = self._stable(*smart_resize(*self._size, side, front.video_min_pixels, most))
+
+    def _stable(self, height: int, width: int) -> tuple[int, int]:
+        """A size that a clip's frames have and, given to the model again, keep."""
+        size = (height, width)
+        while (again := clip_size(self._front.temporal_patch, *size, self._front)) != size:
+            size = again
+        return size
