@@ -99,24 +99,30 @@ class Calibration:
 
     def _watch(self, name: str, x: Tensor) -> None:
         if name in self._firsts:
-            products = x.T @ x
-            known = self._products.get(name)
-            self._products[name] = products if known is None else known.add_(products)
+            if name in self._products:
+                self._products[name].addmm_(x.T, x)
+            else:
+                self._products[name] = x.T @ x
 
     def _round(self) -> None:
         """Round the matrices whose inputs have been watched, and keep them for the walk through this layer."""
         self._rounded.clear()
-        for first, products in self._products.items():
-            name = self._firsts[first]
+        names = [self._firsts[first] for first in self._products]
+        # All are rounded before the first one's floats are held: the sums of a wide layer leave no room for both.
+        for first, name in zip(list(self._products), names, strict=True):
             if not self._path(name).exists():
-                self._save(name, Corrector(products.numpy(), self._rounding.of(name)).pack(self._matrices[name]))
-            if first == self._names.head:
+                self._save(name, self._packed(name, self._products.pop(first)))
+        self._products.clear()
+        for name in names:
+            if name == self._names.head:
                 continue  # nothing comes after it, and its floats may not fit memory
             whole = torch.from_numpy(self._load(name).matrix())
             parts = _part_names(name)
             counts = [self._checkpoint.shape(part)[0] for part in parts]
             self._rounded |= dict(zip(parts, whole.split(counts), strict=True))
-        self._products.clear()
+
+    def _packed(self, name: str, products: Tensor) -> Blocks:
+        return Corrector(products.numpy(), self._rounding.of(name)).pack(self._matrices[name])
 
     def _read(self, name: str) -> Tensor:
         return self._rounded[name] if name in self._rounded else self._checkpoint.tensor(name)
