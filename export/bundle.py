@@ -6,7 +6,7 @@ Everything is written into a folder beside the target (partial.py) and renamed a
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -193,8 +193,12 @@ class _Exporter:
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
         extras = (Extra(path=MMPROJ, purpose=PURPOSE),) if self.mmproj else ()
         files = describe_files(self.folder, [*names, *(extra.path for extra in extras)])
-        reach = measured_reach(self.checkpoint, [voice.ref_mel for voice in self.voices.values()], self.folder)
-        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, reach)
+        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, self._reach)
+
+    @cached_property
+    def _reach(self) -> int:
+        """Of the vocoder, measured once: with calibration, two manifests are written."""
+        return measured_reach(self.checkpoint, [voice.ref_mel for voice in self.voices.values()], self.folder)
 
 
 def _graph(engine: EngineName, precision: str, files: tuple[str, ...]) -> Graph:
