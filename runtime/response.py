@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import AudioDelta, Done, Event, Statistics, TextDelta
+from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
 from .lanes import Crew, Dismissed, Lane
 from .noise import Noise
 from .options import Plan
@@ -88,7 +88,8 @@ class Response:
         self._prompt_rows = stages.thinker.context.talker_rows[: positions.shape[1] - 2]
 
     def events(self) -> Iterator[Event]:
-        """TextDelta and AudioDelta as they come, then Done. Closing ends every stage within one step."""
+        """TextDelta and AudioDelta as they come, a Notice if the speech had to be cut, then Done. Closing ends every
+        stage within one step."""
         with Crew() as crew:
             events: Lane[Event] = crew.lane(EVENTS)
             rows: Lane[Row] = crew.lane(AHEAD)
@@ -106,6 +107,10 @@ class Response:
             except Dismissed:
                 crew.check()
                 raise
+        if self._is_cut():
+            rate, hop = self._manifest.vocoder.rate, self._manifest.vocoder.hop * self._manifest.flow.repeats
+            spoken_s = len(self._spoken.codes) * hop / rate
+            yield Notice(f"the speech ends after {spoken_s:.0f} s because the model can keep no more of it in mind")
         yield self._done()
 
     def _think(self, tell: Callable[[Event], None], hand_on: Callable[[Row], None], end: Callable[[], None]) -> None:
@@ -155,6 +160,11 @@ class Response:
             if not progress.first_audio_s:
                 progress.first_audio_s = time.perf_counter() - progress.start
             yield AudioDelta(samples, self._manifest.vocoder.rate)
+
+    def _is_cut(self) -> bool:
+        """Whether speech ended where the talker's context does, in rows or in positions (see `fit`)."""
+        used = max(self._positions.shape[1], int(self._positions.max()) + 1)
+        return bool(self._spoken.codes) and used + len(self._spoken.codes) >= self._manifest.talker.context
 
     def _done(self) -> Done:
         progress, spoken, ids = self._progress, self._spoken, self._ids

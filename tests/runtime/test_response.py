@@ -6,13 +6,15 @@ import threading
 import time
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from omni_edge.models.manifest import Sampling
-from omni_edge.runtime.events import AudioDelta
+from omni_edge.runtime.events import AudioDelta, Notice
 from omni_edge.runtime.flow import Flow, FlowStream
 from omni_edge.runtime.options import Options
+from omni_edge.runtime.session import Session
 from omni_edge.runtime.talker import Talker
 from omni_edge.runtime.thinker import Thinker
 from omni_edge.runtime.vocoder import Vocoder, VocoderStream
@@ -65,6 +67,41 @@ def test_closed_at_any_event_all_stages_are_gone(session, ask):
     session.reset()
     again = list(session.respond("Tell me", options=LONG))
     assert (again[-1].ids, again[-1].codes) == (whole[-1].ids, whole[-1].codes)
+
+
+STEPS = {
+    "thinker": (Thinker, "advance"),
+    "talker": (Talker, "advance"),
+    "flow": (FlowStream, "step"),
+    "vocoder": (VocoderStream, "step"),
+}
+
+
+@pytest.mark.parametrize("stage", STEPS)
+def test_closing_ends_every_stage_within_one_step(session, monkeypatch, stage):
+    """Whatever waits in lanes: after the word at most one more step of a stage begins."""
+    kind, name = STEPS[stage]
+    original, closing, late = getattr(kind, name), threading.Event(), []
+
+    def watched(*arguments, **options):
+        if closing.is_set():
+            late.append(stage)
+        time.sleep(0.005)
+        return original(*arguments, **options)
+
+    for read in (1, 3, 8, 20):
+        session.reset()
+        closing.clear()
+        late.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, name, watched)
+            response = session.respond("Tell me", options=replace(LONG, max_codes=200))
+            for _ in zip(range(read), response, strict=False):
+                pass
+            closing.set()
+            response.close()
+        assert len(late) <= 1
+        assert not stages_alive()
 
 
 def test_sound_comes_while_the_text_is_still_written(session, monkeypatch):
@@ -120,6 +157,27 @@ def test_an_error_in_a_stage_is_raised_here_and_the_session_lives_on(session, as
             list(session.respond("Tell me", options=LONG))
     assert not stages_alive()
     assert ask(session, "Again").ids
+
+
+@pytest.mark.parametrize("left", [2, 30])
+def test_speech_that_fills_the_context_says_that_it_is_cut(stages, left):
+    """The talker of a model whose context the prompt leaves so much of."""
+    endless = Sampling(max_tokens=100, suppress=tuple(stages.bundle.manifest.talker_sampling.stop))
+    wishes = replace(LONG, code_sampling=endless, max_codes=100)
+    rows = list(Session(stages).respond("Hi", options=replace(wishes, max_tokens=1)))[-1].stats.prompt_rows
+    talker = msgspec.structs.replace(stages.bundle.manifest.talker, context=rows + 2 + left)
+    manifest = msgspec.structs.replace(stages.bundle.manifest, talker=talker)
+    small = replace(stages, bundle=replace(stages.bundle, manifest=manifest))
+    *_, notice, done = Session(small).respond("Hi", options=wishes)
+    assert len(done.codes) == left
+    assert isinstance(notice, Notice)
+    assert "because the model can keep no more of it in mind" in notice.text
+
+
+def test_speech_that_was_wanted_so_short_is_not_cut(stages):
+    events = list(Session(stages).respond("Hi", options=LONG))
+    assert len(events[-1].codes) > 10
+    assert not any(isinstance(event, Notice) for event in events)
 
 
 @pytest.mark.slow
