@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..models.errors import OmniError
-from . import devices_command, eval_command, export_command, model_commands, report_command, run
+from . import bench_command, devices_command, eval_command, export_command, model_commands, report_command, run
 
 app = typer.Typer(
     name="omni-edge",
@@ -57,6 +57,7 @@ run.register(app)
 export_command.register(app)
 report_command.register(app)
 eval_command.register(app)
+bench_command.register(app)
 model_commands.register(app)
 devices_command.register(app)
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..models import hub, store
+from ..models import store
 from ..models.bundle import Bundle, open_bundle
-from ..models.catalogue import find
-from ..models.errors import MissingExtra, ModelNotFound, RequestError
+from ..models.errors import MissingExtra, RequestError
+from .checkpoints import checkpoint_folder
+from .progress import progress
 from .terminal import on_terminal
 
 if TYPE_CHECKING:
     from ..export.full_precision import FullPrecision
     from .material import Conversation
+    from .progress import Tick
     from .report.compare import Compared
-    from .report.ticks import Tick
     from .suite.figures import Figure
 
 SUITE_SEED = 7
@@ -63,7 +63,7 @@ def report(
         _notify(notice)
     conversations = _conversations(opened, data, limit)
     full = _full_precision(against, opened)
-    with _progress() as tick:
+    with progress() as tick:
         compared = _compared(opened, full, conversations, threads, tick)
         scores = _scores(opened, suite_limit, threads, tick)
     _show(compared, scores, as_json)
@@ -119,24 +119,9 @@ def _full_precision(against: str, bundle: Bundle) -> FullPrecision:
         from ..export.full_precision import FullPrecision
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "export", "compare with checkpoints") from error
-    full = FullPrecision(_checkpoint(against))
+    full = FullPrecision(checkpoint_folder(against))
     full.check(bundle.manifest, bundle.folder)
     return full
-
-
-def _checkpoint(text: str) -> Path:
-    """A folder, or what a name was pulled to."""
-    folder = Path(text)
-    if folder.exists():
-        return folder
-    known = find(text)
-    if known is not None and known.built_in:
-        raise RequestError(f"{text} is built in without what it was exported from; give the folder of its checkpoint")
-    repo = store.repository(text)
-    snapshot = hub.cached_snapshot(repo)
-    if snapshot is None:
-        raise ModelNotFound(f"{repo} is not on this machine. Run: omni-edge pull {text}")
-    return snapshot
 
 
 def _check_suite(bundle: Bundle) -> None:
@@ -180,18 +165,3 @@ def _write_page(
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{path} cannot be written ({error.strerror}); name another place for the page") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Tick]:
-    """A bar on stderr for a person, a line for each part of the work otherwise."""
-    if not on_terminal(sys.stderr):
-        yield lambda title, done, total: None if done else typer.echo(f"[{title}]", err=True)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda title, done, total: bars.update(task, description=title, completed=done, total=total)

@@ -19,6 +19,7 @@ from ..models.errors import BundleError, DeviceError, MissingExtra
 from ..models.manifest import EngineName, Graph, SubnetworkName
 from .decoder import Decoder, OnnxDecoder
 from .llama import LlamaDecoder
+from .threads import threads_of
 
 EngineChoice = Literal["auto", "onnx", "llama"]
 DecoderName = Literal["thinker", "talker"]
@@ -78,7 +79,7 @@ def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads:
         return OnnxDecoder(open_session(bundle, name, threads), shape)
     graph = _graph(bundle, name, engine)
     projections = [bundle.path(file) for file in graph.files if file.endswith(".npz")]
-    return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads)
+    return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads_of(name, threads))
 
 
 def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.InferenceSession:
@@ -87,14 +88,14 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
     Args:
         bundle: checked.
         name: of the subnetwork.
-        threads: for one operator; 0 leaves the choice to ONNX Runtime (one a physical core).
+        threads: for one operator; 0 leaves the choice to `threads_of`.
 
     Raises:
         DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
     options = _options()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads_of(name, threads)
     # Several stages run at once: a thread that has nothing to do must leave its core to the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return _opened(bundle, name, options)

@@ -45,7 +45,7 @@ def load(
     Args:
         model: a bundle folder, or a name that `omni-edge list` shows.
         history: messages so far, a system message first if there is one.
-        threads: for one operator; 0 is one a physical core.
+        threads: for one operator; 0 leaves the choice to `threads_of`.
         max_pixels: largest area of a picture; larger ones are scaled down. None keeps the model's own limit.
         engine: of thinker and talker, if the bundle has them for more than one; "auto" takes what it lists first.
 

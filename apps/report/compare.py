@@ -21,9 +21,9 @@ from ...runtime.flow import Flow
 from ...runtime.noise import Noise
 from ...runtime.solver import own_solver
 from ...runtime.vocoder import Vocoder
+from ..progress import Tick
 from .decoders import DecoderComparison
 from .recording import SEED, Recording
-from .ticks import Tick
 
 if TYPE_CHECKING:
     from ...export.full_precision import FullPrecision, SessionName

@@ -15,8 +15,8 @@ from ...models.bundle import Bundle
 from ...models.manifest import Graph
 from ...runtime.decoder import Decoder
 from ...runtime.engine import DecoderName, open_decoder
+from ..progress import Tick
 from .recording import DecoderInput
-from .ticks import Tick
 
 if TYPE_CHECKING:
     from ...export.full_precision import FullPrecision

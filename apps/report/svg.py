@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -87,6 +87,34 @@ def bar_plot(bars: Sequence[Bar], kinds: Sequence[str], x_label: str, y_label: s
         place += share
     lines += [_text(WIDTH / 2, height - 6, x_label, "middle"), _vertical_title(y_label, height)]
     return _drawing(height, lines, alt) + _legend(kinds)
+
+
+def course_plot(
+    courses: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str, alt: str, *, height: int = 270
+) -> str:
+    """How values go on, as dots on two axes that begin at 0, with a name beside the last dot of each course.
+
+    Args:
+        courses: (x, y) by name, x rising.
+        x_label, y_label: of the axes.
+        alt: what the plot says, in words.
+        height: of the drawing.
+    """
+    floor, room = height - BOTTOM, WIDTH - LEFT - RIGHT - 120
+    right, across = _linear(max(x for course in courses.values() for x, _ in course))
+    top, up = _linear(max(y for course in courses.values() for _, y in course))
+    spots = {
+        name: [(LEFT + room * x / right, floor - (floor - TOP) * y / top) for x, y in course]
+        for name, course in courses.items()
+    }
+    lines = [_horizontal(floor - (floor - TOP) * tick / top, f"{tick:g}") for tick in up]
+    lines += [_text(LEFT + room * tick / right, floor + 18, f"{tick:g}", "middle") for tick in across]
+    heights = _apart([course[-1] for course in spots.values()], list(spots))
+    for index, (name, course) in enumerate(spots.items()):
+        lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" class="c{index % 6}"/>' for x, y in course]
+        lines.append(_text(course[-1][0] + 12, heights[index] + 4, name, "start"))
+    lines += [_text(LEFT + room / 2, height - 6, x_label, "middle"), _vertical_title(y_label, height)]
+    return _drawing(height, lines, alt)
 
 
 def scatter(points: Sequence[Point], x_axis: Axis, y_axis: Axis, alt: str, height: int = 340) -> str:
