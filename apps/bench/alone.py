@@ -103,7 +103,7 @@ class Alone:
         audio = self._manifest.audio
         rows_per_s = audio_tokens(audio.chunk_frames) / (audio.chunk_frames * audio.hop / audio.rate)
         start = time.perf_counter()
-        self._stages.thinker.read(self._reading(self._prefill))
+        self._stages.thinker.read(self._reading(self._prefill), self._prefill)
         return Timed(self._prefill, time.perf_counter() - start, self._prefill / rows_per_s)
 
     def _reading(self, rows: int) -> Reading:
@@ -111,12 +111,18 @@ class Alone:
         thinker = self._stages.thinker
         thinker.context.truncate(0)
         ids = self._work.rng().integers(0, self._manifest.thinker.vocab, rows)
-        positions = np.broadcast_to(np.arange(rows), (3, rows)).copy()
-        return Reading(ids, thinker.embed(ids), positions, rows, np.zeros(rows, np.int64))
+        positions, values = np.broadcast_to(np.arange(rows), (3, rows)).copy(), thinker.embed(ids)
+        return Reading(
+            ids=ids,
+            positions=positions,
+            marks=np.zeros(rows, np.int64),
+            rows=lambda start, stop: values[start:stop],
+            stops=(rows,),
+        )
 
     def _write(self) -> Timed:
         thinker = self._stages.thinker
-        thinker.read(self._reading(CONTEXT))
+        thinker.read(self._reading(CONTEXT), CONTEXT)
         sampler = Sampler(self._plan.text, self._manifest.thinker.vocab, self._work.rng())
         start = time.perf_counter()
         for _ in range(STEPS):
@@ -130,7 +136,8 @@ class Alone:
         width = self._manifest.talker.rows
         positions = np.broadcast_to(np.arange(CONTEXT + 2), (3, CONTEXT + 2)).copy()
         prompt = rng.standard_normal((CONTEXT, width)).astype(np.float32)
-        reply = Reply(prompt, positions, repeat(rng.standard_normal(width).astype(np.float32)))
+        row = rng.standard_normal(width).astype(np.float32)
+        reply = Reply(prompt=prompt, positions=positions, stops=(CONTEXT,), rows=repeat(row))
         sampler = speech.sampler(reply, rng, self._plan.codes)
         codes = speech.codes(reply, self._plan.voice, sampler, Spoken())
         next(codes)  # reads the prompt
