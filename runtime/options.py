@@ -101,17 +101,18 @@ def fit(plan: Plan, manifest: Manifest, used: int) -> Plan:
         RequestError: nothing is left.
     """
     # The talker also reads the voice and the reply's first token before its first code.
-    left = min(manifest.thinker.context - used, manifest.talker.context - used - 2)
-    if left < 1:
+    most = min(manifest.thinker.context, manifest.talker.context)
+    left = {"text": manifest.thinker.context - used, "codes": manifest.talker.context - used - 2}
+    if min(left.values()) < 1:
         raise RequestError(
-            f"the prompt takes {used} positions; this model has {manifest.thinker.context}. "
+            f"the prompt takes {used} positions; this model has {most}. "
             "Shorten the text or the media (--max-pixels for pictures), or start a new conversation"
         )
-    shorter = [
-        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, left))
-        for sampling in (plan.text, plan.codes)
-    ]
-    return replace(plan, text=shorter[0], codes=shorter[1])
+    text, codes = (
+        msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, left[what]))
+        for what, sampling in (("text", plan.text), ("codes", plan.codes))
+    )
+    return replace(plan, text=text, codes=codes)
 
 
 def _sampling(wish: Sampling | None, own: Sampling, limit: int | None, greedy: bool, what: str) -> Sampling:
