@@ -88,7 +88,7 @@ class Session:
 
         Yields:
             TextDelta, AudioDelta and at the end Done; before them a Notice when the conversation has to go on on
-            another engine, and one when turns are forgotten.
+            another engine, and one when turns are forgotten; before Done one when the speech had to be cut.
 
         Raises:
             RequestError: the options or the conversation cannot be served.

@@ -82,10 +82,10 @@ def _result(
     against: Against | None,
 ) -> Result:
     manifest, rate = stages.bundle.manifest, stages.bundle.manifest.vocoder.rate
-    engines = choose_engines(stages.bundle, setup.engine).of
+    engines: dict[str, EngineName] = {**choose_engines(stages.bundle, setup.engine).of}
 
     def stage(timing: Timing, each: Sequence[Timed]) -> Stage:
-        engine: EngineName = engines.get(timing.subnetwork, "onnx")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        engine = engines.get(timing.subnetwork, "onnx")
         graph = manifest.subnetworks[timing.subnetwork].on(engine)
         assert graph is not None
         seconds, rows = median(one.seconds for one in each), each[0].rows
