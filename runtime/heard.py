@@ -6,14 +6,17 @@ import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..models.manifest import Manifest
 from .messages import Message, Tokens
 from .speech import Spoken
 from .tokenizer import TextStream, Tokenizer
 
-START = 15.0
-"""Characters a second of a voice that has not finished a reply yet: English is spoken at about 150 words a minute, and
-a word and its space take about six characters."""
+START = 14.0
+"""Characters a second of a voice that has not finished a reply yet. The shipped model speaks at this rate; English is
+spoken at about 150 words a minute, and a word with its space takes about six characters."""
 
 
 class Pace:
@@ -44,7 +47,8 @@ class Utterance:
 
     messages: tuple[Message, ...]
     """The conversation that it answers."""
-    prompt_rows: int
+    prompt: NDArray[np.int64]
+    """Ids of that."""
     voice: str
     stop: tuple[int, ...]
     """Ids that end a text and are not part of it."""
@@ -100,6 +104,6 @@ def is_edge(text: str, place: int) -> bool:
     if place == 0 or place >= len(text):
         return place > 0
     before, after = text[place - 1], text[place]
-    if after.isspace():
-        return not before.isspace()
-    return any(unicodedata.east_asian_width(letter) in "WF" for letter in (before, after))
+    if before.isspace():
+        return False
+    return after.isspace() or any(unicodedata.east_asian_width(letter) in "WF" for letter in (before, after))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ..models.errors import RequestError
 from ..models.manifest import Manifest
 from .events import Event, Notice
@@ -136,14 +138,12 @@ class Session:
         self._check_free()
         if self._said is None:
             raise RequestError("there is no reply that could have been heard")
-        words = self._said.cut(samples, self._pace, self._stages.tokenizer, self.manifest)
-        self._history = list(self._said.messages)
-        kept = self._said.prompt_rows
-        if words.ids:
-            self._history.append(assistant(words))
-            kept += len(words.ids)
-        self._stages.thinker.truncate(kept)
-        self._stages.speech.keep(kept)
+        said = self._said
+        words = said.cut(samples, self._pace, self._stages.tokenizer, self.manifest)
+        self._history = [*said.messages, *([assistant(words)] if words.ids else [])]
+        kept = np.concatenate([said.prompt, np.array(words.ids, np.int64)])
+        self._stages.thinker.keep(kept)
+        self._stages.speech.keep(len(kept))
 
     def _decide(self, options: Options | None) -> Plan:
         plan = decide(options or Options(), self.manifest)
@@ -180,7 +180,7 @@ class Session:
             raise RequestError(OUT_OF_ORDER)
         progress = Progress(start, plan, len(draft.prompt.ids), moves, media_s=time.perf_counter() - start)
         self._stages.perception.forget(set(draft.media))
-        said = Utterance(draft.messages, len(draft.prompt.ids), plan.voice, plan.text.stop)
+        said = Utterance(draft.messages, draft.prompt.ids, plan.voice, plan.text.stop)
         self._asked, self._said = draft, said
         return self._respond(draft, progress, said, ahead, ahead.forgotten + count)
 

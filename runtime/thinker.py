@@ -178,15 +178,19 @@ class Thinker:
         """How many leading rows of a prompt are in the cache."""
         return self.context.common(prompt.ids, prompt.positions, prompt.marks)
 
-    def truncate(self, length: int) -> None:
-        """Forget all rows from `length` on."""
+    def keep(self, ids: NDArray[np.int64]) -> None:
+        """Forget what stands behind these ids, if it is them that the cache begins with."""
+        if np.array_equal(self.context.ids[: len(ids)], ids[: len(self.context.ids)]):
+            self._truncate(len(ids))
+
+    def _truncate(self, length: int) -> None:
         self._decoder.truncate(min(length, self._decoder.length))
         self.context.truncate(length)
 
     def _extend(self, prompt: Reading, start: int, end: int) -> None:
         """Read rows `start` to `end`, in place of whatever the cache holds there."""
         for stop in (stop for stop in prompt.stops if start < stop <= end):
-            self.truncate(start)
+            self._truncate(start)
             new, places = prompt.rows(start, stop), prompt.positions[:, start:stop]
             hidden, self._logits = self._decoder.extend(new, places)
             # The talker hears of media only what the thinker thought of them: their embeddings are zeroed (FACTS §5).
