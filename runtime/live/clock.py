@@ -10,7 +10,8 @@ then, and a run gives the same every time. For that, a thread holds the clock wh
     Thread(target=work, args=(clock.hold(), ...))   # held from here on, so that no time passes while it starts,
     with hold: ...                                  # and until the block in `work` ends
 
-Whoever starts threads holds the clock before it does. A thread that holds must not block on anything else that needs time to pass. In real time a hold does nothing.
+Whoever starts threads holds the clock before it does. A thread that holds must not block on anything else that needs
+time to pass. In real time a hold does nothing.
 """
 
 from __future__ import annotations

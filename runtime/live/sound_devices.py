@@ -29,7 +29,7 @@ that the driver dropped before them (0: none)."""
 Fill = Callable[[int, float], NDArray[np.float32]]
 """Gives the driver's thread n mono samples, the first of which leaves after so many seconds."""
 
-LATENCY = 0.05
+LATENCY = 0.04
 """Seconds of buffer that the driver is asked for: enough for a busy machine, and short enough to stop in 100 ms."""
 CHANNELS = 2
 """More are not opened: the other inputs of an interface are seldom connected, and would only dilute the mean."""
@@ -125,7 +125,12 @@ def find_device(which: str | None, kind: Kind) -> SoundDevice:
     Raises:
         DeviceError: there is none, or more than one; the message lists the names.
     """
-    able = [device for device in sound_devices() if device.channels(kind)]
+    return choose_device(sound_devices(), which, kind)
+
+
+def choose_device(devices: list[SoundDevice], which: str | None, kind: Kind) -> SoundDevice:
+    """As `find_device`, of these."""
+    able = [device for device in devices if device.channels(kind)]
     listed = ", ".join(f"{device.index} {device.name}" for device in able)
     if not able:
         raise DeviceError(f"there is no {kind} here. Plug one in")
