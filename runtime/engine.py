@@ -116,7 +116,8 @@ class LateSession:
     """
 
     def __init__(self, bundle: Bundle, name: SubnetworkName, threads: int) -> None:
-        self._bundle, self._name, self._threads = bundle, name, threads
+        self._bundle, self._threads = bundle, threads
+        self._name: SubnetworkName = name
         self._session: ort.InferenceSession | None = None
         self._opening = Lock()
         options = _options()
