@@ -17,6 +17,7 @@ import numpy as np
 from omni_edge.apps.bench.reply import spoken
 from omni_edge.apps.bench.workload import Workload
 from omni_edge.models.bundle import Bundle, open_bundle
+from omni_edge.models.llama import core_count
 from omni_edge.runtime.engine import choose_engines, open_decoder, open_session
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load_stages
@@ -25,7 +26,6 @@ from omni_edge.runtime.speech import Speech
 from omni_edge.runtime.stages import Stages
 from omni_edge.runtime.talker import Talker
 from omni_edge.runtime.thinker import Embeddings, Thinker
-from omni_edge.runtime.threads import cores
 from omni_edge.runtime.vocoder import Vocoder
 
 STAGES = ("thinker", "talker", "flow", "vocoder")
@@ -37,12 +37,12 @@ class Parts:
 
     def __init__(self, bundle: Bundle) -> None:
         manifest = self.manifest = bundle.manifest
-        self._base = load_stages(bundle, threads=cores())
+        self._base = load_stages(bundle, threads=core_count())
         words = Embeddings(bundle.path(manifest.embeddings))
         codes = Embeddings(bundle.path(manifest.codec_embeddings))
         engines = choose_engines(bundle, "auto").of
         self._made = {}
-        for threads in (1, cores()):
+        for threads in (1, core_count()):
             thinker, talker = (open_decoder(bundle, name, engines[name], threads) for name in ("thinker", "talker"))
             flow, vocoder = (open_session(bundle, name, threads) for name in ("flow", "vocoder"))
             self._made |= {
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=60)
     parser.add_argument("--codes", type=int, default=900)
     given = parser.parse_args()
-    most, work = cores(), Workload(given.tokens, given.codes, seed=1)
+    most, work = core_count(), Workload(given.tokens, given.codes, seed=1)
     parts = Parts(open_bundle(given.bundle))
     same = [(count,) * len(STAGES) for count in (most, 1)]
     one_less = [tuple(1 if other == name else most for other in STAGES) for name in STAGES]

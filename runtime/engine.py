@@ -79,7 +79,7 @@ def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads:
         return OnnxDecoder(open_session(bundle, name, threads), shape)
     graph = _graph(bundle, name, engine)
     projections = [bundle.path(file) for file in graph.files if file.endswith(".npz")]
-    return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads_of(name, threads))
+    return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads_of(threads))
 
 
 def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.InferenceSession:
@@ -95,7 +95,7 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         BundleError: ONNX Runtime refuses the graph.
     """
     options = _options()
-    options.intra_op_num_threads = threads_of(name, threads)
+    options.intra_op_num_threads = threads_of(threads)
     # Several stages run at once: a thread that has nothing to do must leave its core to the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return _opened(bundle, name, options)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
-from ..models.manifest import SubnetworkName
+from ..models.llama import core_count
 
 
-def threads_of(name: SubnetworkName, wanted: int) -> int:
-    """Of one subnetwork.
+def threads_of(wanted: int) -> int:
+    """Of every stage: what the user wants, or for 0 one a core.
 
-    Args:
-        name: of it.
-        wanted: by the user; 0 leaves the choice to the rule.
+    Stages run side by side, yet each has all cores: one stage is always the slowest, on which the others wait, and
+    then it is alone. Threads that wait do not spin (`open_session`), so that what is too many costs little.
+    `python -m benchmarks.threads` compares; with the built-in model on two cores a reply takes 1.6 times as long with
+    one thread a stage.
     """
-    return wanted or cores()
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or core_count()

@@ -92,7 +92,7 @@ def _result(
         return Stage(
             engine=engine,
             precision=graph.precision,
-            threads=threads_of(timing.subnetwork, setup.threads),
+            threads=threads_of(setup.threads),
             rows=rows,
             unit=timing.unit,
             seconds=seconds,
