@@ -118,6 +118,7 @@ def _result(
         first_code_s=median(reply.stats.first_code_s for reply in replies),
         first_audio_s=median(reply.arrivals[0][1] for reply in replies),
         playback_start_s=median(plan.start_at() for plan in plans),
+        notice=plans[-1].notice(),
         underruns=max(plan.underruns for plan in plans),
         underruns_at_once=max(underruns_at_once(reply, rate) for reply in replies),
         peak_rss_mb=None if peak is None else round(peak / 1e6, 1),

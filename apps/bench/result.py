@@ -68,6 +68,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """From the end of the input, a sound that is then encoded and read, to the first of each."""
     playback_start_s: float
     """From there to when the loudspeaker should start, as the playout planner has it."""
+    notice: str
+    """What the planner would tell the listener of a machine slower than speech; empty for others."""
     underruns: int
     """Gaps in the worst repeat when it starts then."""
     underruns_at_once: int

@@ -53,6 +53,8 @@ def facts(result: Result) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "loudspeaker starts after", f"{number(result.playback_start_s)} s"
+    if result.notice:
+        yield "to the listener", result.notice
     yield "underruns", f"{result.underruns}; {result.underruns_at_once} if it started with the first sound"
     yield "peak memory", "unknown here" if result.peak_rss_mb is None else f"{result.peak_rss_mb:,.0f} MB"
     yield "measured", f"medians of {result.repeats} rounds on {result.machine}; seed {result.seed}"

@@ -51,6 +51,7 @@ def test_one_object_with_everything(inside, bundle, quick):
     assert total["rtf"] == pytest.approx(total["seconds"] / total["audio_s"])
     assert 0 < found["first_token_s"] < found["first_code_s"] < found["first_audio_s"] <= found["playback_start_s"]
     assert found["underruns"] >= 0
+    assert found["notice"] == "" or found["notice"].startswith("this machine makes 0")
     assert found["peak_rss_mb"] > 10
     assert found["against"] is None
 
@@ -191,7 +192,7 @@ def test_the_tables_fit_a_terminal(monkeypatch, capsys):
     )  # fmt: skip
     result = Result(
         model="3b", machine="a processor", repeats=3, seed=1, stages=dict.fromkeys(STAGES, stage), total=total,
-        first_token_s=1, first_code_s=2, first_audio_s=3, playback_start_s=4, underruns=0, underruns_at_once=1,
+        first_token_s=1, first_code_s=2, first_audio_s=3, playback_start_s=4, notice="too slow", underruns=0, underruns_at_once=1,
         peak_rss_mb=None, against=against,
     )  # fmt: skip
     print_tables(result)
@@ -199,5 +200,6 @@ def test_the_tables_fit_a_terminal(monkeypatch, capsys):
     assert "onnx int8-dynamic" in out
     assert "12,345 frames/s" in out
     assert "1.50 x" in out
+    assert "too slow" in out
     assert max(map(len, out.splitlines())) <= 80
     assert len(out.splitlines()) < 30  # nothing is broken in two but the longest facts
