@@ -192,8 +192,8 @@ def test_the_tables_fit_a_terminal(monkeypatch, capsys):
     )  # fmt: skip
     result = Result(
         model="3b", machine="a processor", repeats=3, seed=1, stages=dict.fromkeys(STAGES, stage), total=total,
-        first_token_s=1, first_code_s=2, first_audio_s=3, playback_start_s=4, notice="too slow", underruns=0, underruns_at_once=1,
-        peak_rss_mb=None, against=against,
+        first_token_s=1, first_code_s=2, first_audio_s=3, playback_start_s=4, notice="too slow", underruns=0,
+        underruns_at_once=1, peak_rss_mb=None, against=against,
     )  # fmt: skip
     print_tables(result)
     out = capsys.readouterr().out
