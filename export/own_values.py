@@ -1,7 +1,8 @@
 """omni_edge.json of a checkpoint: values that no published file has a place for.
 
 The published checkpoints have no such file; what stands here as default is then what transformers' classes and the
-reference loader do (FACTS §3.2, §4.3, §5, §6.2). A checkpoint of another kind (nano) says what is different.
+reference loader do (FACTS §3.2, §4.3, §5), but for how the flow is solved, which is chosen in benchmarks/solvers.md. A
+checkpoint of another kind (nano) says what is different.
 """
 
 from __future__ import annotations
@@ -60,10 +61,11 @@ class OwnValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     """Empty: the folder's."""
     speech_prompt: str = SPEECH_PROMPT
-    solver: SolverName = "rk4"
-    steps: int = 10
-    """Time points."""
-    guidance: float = 0.5
+    solver: SolverName = "euler"
+    steps: int = 5
+    """Time points. The reference has rk4 with 10 and guidance 0.5, eighteen times the work: benchmarks/solvers.md has
+    what either sounds like, and why these are enough."""
+    guidance: float = 0.0
     guided_until: float = 1.0
     sway: float = -1.0
     schedules: dict[SolverName, tuple[int, ...]] = msgspec.field(

@@ -6,8 +6,12 @@ import importlib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
+
+from omni_edge.export.own_values import OwnValues
+from omni_edge.models.bundle import open_bundle
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).parents[1]
@@ -96,7 +100,7 @@ def solver_rows(load):
             judged=some,
             judged_more=page.Rate(-0.002, 0.004),
             own=some,
-            own_more=some,
+            own_more=page.Rate(0.0, 0.01),
             mel_distance=distance,
             is_default=own,
             seconds=0.123,
@@ -114,6 +118,27 @@ def test_the_table_of_solvers_has_a_row_a_setting(load, solver_rows):
     assert table[0].startswith("| **euler**, default | 5 | off | 4 | 4 | 10.0 ± 1.0 % | -0.2 ± 0.4 % |")
     assert len(table) == 3
     assert "| ships | 1 | 0.0100 | 0.500 | 0.0200 |" in lines
+
+
+def test_the_default_is_the_cheapest_that_is_clear_and_near(load, solver_rows):
+    page = load("solver_page")
+    ours, early, reference = solver_rows
+    exact = msgspec.structs.replace(ours, evaluations=36, rows=36, mel_distance=0.18)
+    assert page.choose([ours, early, reference, exact]) == ours
+    unclear = msgspec.structs.replace(ours, judged_more=page.Rate(0.02, 0.01))
+    assert page.choose([unclear, early, reference, exact]) == early
+    far = msgspec.structs.replace(ours, mel_distance=0.22)
+    assert page.choose([far, exact, reference]) == exact
+
+
+def test_exports_are_solved_as_the_measurements_say(load):
+    """The page in the repository, the default of new bundles and nano's own are one choice."""
+    measured = msgspec.json.decode((ROOT / "benchmarks" / "solvers.json").read_bytes(), type=load("solver_page").Page)
+    chosen = load("solver_page").choose(measured.rows)
+    nano = open_bundle(ROOT / "models" / "nano" / "bundle").manifest.flow
+    for values in (OwnValues(), nano):
+        found = (values.solver, values.steps, values.guidance > 0)
+        assert found == (chosen.solver, chosen.points, chosen.guidance != "off")
 
 
 def test_the_picture_of_solvers_leaves_the_reference_out_of_its_distances(load, solver_rows):

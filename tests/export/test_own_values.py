@@ -7,7 +7,7 @@ from omni_edge.models.errors import BundleError
 def test_a_published_checkpoint_has_none(tmp_path):
     values = read_own_values(tmp_path)
     assert values == OwnValues()
-    assert (values.solver, values.steps, values.guidance, values.sway) == ("rk4", 10, 0.5, -1.0)
+    assert (values.solver, values.steps, values.guidance, values.sway) == ("euler", 5, 0.0, -1.0)
     assert values.codes.sampling(stop=(1,), suppress=(2,)).repetition_penalty == 1.05
 
 

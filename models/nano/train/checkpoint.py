@@ -78,7 +78,7 @@ def own_values() -> dict[str, Any]:
         "name": "nano",
         "speech_prompt": "",
         "solver": "euler",
-        "steps": 2,
+        "steps": 5,
         "guidance": 0.0,
         "schedules": {"euler": [2, 3, 5], "rk4": []},
         "video": {
