@@ -63,6 +63,9 @@ def check_room(rows: int, shape: Shape) -> None:
 class OnnxDecoder:
     """A decoder on ONNX Runtime. Its cache lies in buffers that the graph reads and writes in place.
 
+    A step of one row, which is what a reply consists of, finds everything bound: the row is written into the buffer
+    that the graph reads.
+
     Args:
         session: of a graph made by the exporter.
         shape: from the manifest.
@@ -71,9 +74,24 @@ class OnnxDecoder:
     def __init__(self, session: ort.InferenceSession, shape: Shape) -> None:
         self._session = session
         self._shape = shape
-        self._binding = session.io_binding()
         self._length = 0
         self._caches: list[NDArray[np.float32]] = []
+        # Whoever binds an array must keep it alive.
+        self._row = np.empty((1, 1, shape.rows), np.float32)
+        self._place = np.empty((3, 1, 1), np.int64)
+        self._last_index = np.zeros(1, np.int32)
+        self._total = np.zeros((), np.int32)
+        self._hidden = np.empty((1, 1, shape.hidden), np.float32)
+        self._logits = np.empty((1, shape.vocab), np.float32)
+        # One for steps, which stays as it is, and one whose rows are bound anew for each run.
+        self._step, self._many = session.io_binding(), session.io_binding()
+        for binding in (self._step, self._many):
+            _bind_input(binding, "last_index", self._last_index)
+            _bind_input(binding, "total", self._total)
+            _bind_output(binding, "logits", self._logits)
+        _bind_input(self._step, "rows", self._row)
+        _bind_input(self._step, "positions", self._place)
+        _bind_output(self._step, "hidden", self._hidden)
         self._allocate(min(FIRST_CAPACITY, shape.context))
 
     @property
@@ -89,10 +107,11 @@ class OnnxDecoder:
         check_room(total, self._shape)
         if total > self._capacity:
             self._allocate(min(max(2 * self._capacity, total), self._shape.context))
-        cuts = range(0, len(rows), PREFILL_ROWS)
-        results = [self._run(rows[n : n + PREFILL_ROWS], positions[:, n : n + PREFILL_ROWS]) for n in cuts]
-        hidden = results[0][0] if len(results) == 1 else np.concatenate([part for part, _ in results])
-        return hidden, results[-1][1]
+        hidden = np.empty((len(rows), self._shape.hidden), np.float32)
+        for start in range(0, len(rows), PREFILL_ROWS):
+            part = slice(start, start + PREFILL_ROWS)
+            self._run(rows[part], positions[:, part], hidden[part])
+        return hidden, self._logits[0].copy()
 
     def truncate(self, length: int) -> None:
         """See `Decoder.truncate`."""
@@ -104,35 +123,27 @@ class OnnxDecoder:
         """See `Decoder.reads`: any."""
         return True
 
-    def _run(
-        self, rows: NDArray[np.float32], positions: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        binding = self._binding
+    def _run(self, rows: NDArray[np.float32], positions: NDArray[np.int64], hidden: NDArray[np.float32]) -> None:
+        """Read rows in one run, and write their hidden states [S, hidden] and the last one's logits."""
         total = self._length + len(rows)
-        # Whoever binds must keep the arrays alive until the run is over.
-        inputs = {
-            "rows": np.ascontiguousarray(rows[None], np.float32),
-            "positions": np.ascontiguousarray(positions[:, None], np.int64),
-            "last_index": np.array([total - 1], np.int32),
-            "total": np.array(total, np.int32),
-        }
-        for name, value in inputs.items():
-            binding.bind_cpu_input(name, value)
-        binding.bind_output("hidden")
-        binding.bind_output("logits")
-        self._session.run_with_iobinding(binding)
+        self._last_index[0], self._total[...] = total - 1, total
+        if len(rows) == 1:
+            self._row[0], self._place[:, 0] = rows, positions
+            self._session.run_with_iobinding(self._step)
+            hidden[:] = self._hidden[0]
+        else:
+            given = np.ascontiguousarray(rows[None], np.float32), np.ascontiguousarray(positions[:, None], np.int64)
+            _bind_input(self._many, "rows", given[0])
+            _bind_input(self._many, "positions", given[1])
+            _bind_output(self._many, "hidden", hidden[None])
+            self._session.run_with_iobinding(self._many)
         self._length = total
-        outputs = dict(zip(self._outputs, binding.get_outputs(), strict=True))
-        return outputs["hidden"].numpy()[0], outputs["logits"].numpy()[0]
 
     def _allocate(self, capacity: int) -> None:
         """Bind buffers of this many rows, with what is cached copied over."""
         shape = self._shape
         old, self._caches = self._caches, []
         self._capacity = capacity
-        self._binding.clear_binding_inputs()
-        self._binding.clear_binding_outputs()
-        self._outputs: list[str] = []
         for index in range(2 * shape.layers):
             buffer = np.zeros((1, shape.kv_heads, capacity, shape.head_dim), np.float32)
             if old:
@@ -141,8 +152,14 @@ class OnnxDecoder:
             self._caches.append(buffer)
             kind = f"{('key', 'value')[index % 2]}.{index // 2}"
             # One buffer as past and present: the attention operator then appends in place.
-            value = ort.OrtValue.ortvalue_from_numpy(buffer)
-            self._binding.bind_ortvalue_input(f"past_{kind}", value)
-            self._binding.bind_ortvalue_output(f"present_{kind}", value)
-            self._outputs.append(f"present_{kind}")
-        self._outputs += ["hidden", "logits"]
+            for binding in (self._step, self._many):
+                _bind_input(binding, f"past_{kind}", buffer)
+                _bind_output(binding, f"present_{kind}", buffer)
+
+
+def _bind_input(binding: ort.IOBinding, name: str, buffer: NDArray[np.generic]) -> None:
+    binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(buffer))
+
+
+def _bind_output(binding: ort.IOBinding, name: str, buffer: NDArray[np.generic]) -> None:
+    binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(buffer))
