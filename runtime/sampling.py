@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from ..models.manifest import Sampling
 
+FIRST_ORDERED = 256
+"""Ids that are put in order at first where top-k is off; the likeliest ones nearly always hold enough."""
+
 
 class Sampler:
     """Draws tokens for one reply. It remembers which ids occurred, for the repetition penalty.
@@ -44,24 +47,40 @@ class Sampler:
         return token
 
     def _draw(self, scores: NDArray[np.float32]) -> int:
-        """From the likeliest ids only, so that the vocabulary is never sorted when top-k is on."""
+        """From the likeliest ids, likeliest first; only as many are put in order as the draw can reach."""
         scores /= self.sampling.temperature
-        top_k = self.sampling.top_k
+        top_k, top_p = self.sampling.top_k, self.sampling.top_p
+        number = self._rng.random()
         if 0 < top_k < scores.size:
-            # As the reference does, every score equal to the k-th largest stays.
-            limit = np.partition(scores, -top_k)[-top_k]
-            candidates = np.flatnonzero(scores >= limit)
+            ordered, weights = _likeliest(scores, top_k)
+            weights /= weights.sum()
         else:
-            candidates = np.arange(scores.size)
-        candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
-        weights = np.exp(scores[candidates] - scores[candidates[0]], dtype=np.float64)
-        weights /= weights.sum()
-        if self.sampling.top_p < 1.0:
+            total = np.exp(scores - scores.max(), dtype=np.float64).sum()
+            count, reached = FIRST_ORDERED, top_p if top_p < 1.0 else number
+            ordered, weights = _likeliest(scores, count)
+            while count < scores.size and weights.sum() / total <= reached:
+                count *= 8
+                ordered, weights = _likeliest(scores, count)
+            weights /= total
+        if top_p < 1.0:
             # A token stays while those before it hold less than top_p; the first always does.
             above = np.cumsum(weights) - weights
-            kept = max(1, int(np.searchsorted(above, self.sampling.top_p)))
+            kept = max(1, int(np.searchsorted(above, top_p)))
             weights = weights[:kept] / weights[:kept].sum()
         shares = np.cumsum(weights)
         # The sum may round to just under 1; past it lie only ids of weight 0, the suppressed ones among them.
-        below = min(self._rng.random(), np.nextafter(shares[-1], 0))
-        return int(candidates[np.searchsorted(shares, below, side="right")])
+        below = min(number, np.nextafter(shares[-1], 0))
+        return int(ordered[np.searchsorted(shares, below, side="right")])
+
+
+def _likeliest(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Ids with the `count` largest scores in falling order, and exp(score - largest).
+
+    As the reference does, every score equal to the last one stays; equal ones are in the order of their ids.
+    """
+    if count < scores.size:
+        ids = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    else:
+        ids = np.arange(scores.size)
+    ids = ids[np.argsort(-scores[ids], kind="stable")]
+    return ids, np.exp(scores[ids] - scores[ids[0]], dtype=np.float64)

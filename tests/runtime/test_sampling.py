@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_edge.models.manifest import Sampling
+from omni_edge.runtime import sampling as module
 from omni_edge.runtime.sampling import Sampler
 
 
@@ -104,6 +105,41 @@ def test_every_token_has_the_references_probability(case, penalty, temperature, 
 
 def _values(sampling: Sampling) -> dict[str, Any]:
     return {name: getattr(sampling, name) for name in sampling.__struct_fields__ if name != "max_tokens"}
+
+
+def by_sorting(scores: np.ndarray, top_k: int, top_p: float, dial: float) -> tuple[int, float]:
+    """The token of a dial when the whole vocabulary is put in order, and how near to another token's share it is."""
+    ordered = np.argsort(-scores, kind="stable")
+    kept = int((scores >= scores[ordered[top_k - 1]]).sum()) if 0 < top_k < scores.size else scores.size
+    weights = np.exp((scores - scores.max())[ordered[:kept]].astype(np.float64))
+    weights /= weights.sum()
+    before = np.cumsum(weights) - weights
+    edge = np.abs(before - top_p).min() if top_p < 1 else 1.0
+    weights = weights[before < top_p]
+    shares = np.cumsum(weights / weights.sum())
+    place = min(int(np.searchsorted(shares, dial, side="right")), len(shares) - 1)
+    return int(ordered[place]), min(edge, float(np.abs(shares[:-1] - dial).min(initial=1.0)))
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(0, 2**32),
+    st.sampled_from([0.3, 2.0, 20.0]),
+    st.sampled_from([0, 1, 3, 50]),
+    st.sampled_from([0.3, 0.9, 1.0]),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(1, 9),
+)
+def test_ordering_a_part_draws_what_ordering_all_draws(size, seed, spread, top_k, top_p, dial, first):
+    rng = np.random.default_rng(seed)
+    # Halves, so that many are equal.
+    logits = (np.round(rng.standard_normal(size) * 2 * spread) / 2).astype(np.float32)
+    expected, edge = by_sorting(logits, top_k, top_p, dial)
+    if edge < 1e-12:
+        return  # sums in another order may round to the other side
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FIRST_ORDERED", first)
+        assert pick(logits, settings(temperature=1.0, top_k=top_k, top_p=top_p), [], dial) == expected
 
 
 @given(cases(), st.sampled_from([0, 2]), st.sampled_from([0.5, 1.0]))
