@@ -29,7 +29,7 @@ from .own_values import read_own_values
 from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
 from .progress import Progress, Steps
-from .subnetworks import EXPORTS
+from .subnetworks import EXPORTS, write_prompt_graph
 from .vocoder_reach import measured_reach
 from .voices import voice_arrays
 
@@ -145,7 +145,10 @@ class _Exporter:
 
     def _write_graph(self, name: SubnetworkName, precision: Precision) -> Graph:
         if precision.engine == "onnx":
-            files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, self.progress.tick).files
+            tick = self.progress.tick
+            files = EXPORTS[name](self.checkpoint, self.folder, precision.rounding, tick).files
+            if precision.prompt and name in DECODERS:
+                files += write_prompt_graph(name, self.checkpoint, self.folder, precision.prompt, tick)
             return _graph("onnx", precision.name, files)
         assert name in DECODERS
         kind = LISTENING if self.listen and is_corrected(precision) else precision.name
@@ -184,7 +187,10 @@ class _Exporter:
             write = correct(self.checkpoint, name, precision, passages[name], self.folder, self.progress.tick)
             # From here on the graph is no longer what its step has written.
             self.partial.forget(step)
-            graph = _graph(precision.engine, precision.name, write())
+            files = write()
+            # A graph for prompts stays as it is.
+            kept = (file for each in subnetworks[name].graphs if each.engine == precision.engine for file in each.files)
+            graph = _graph(precision.engine, precision.name, tuple(dict.fromkeys((*files, *kept))))
             graphs = (graph if each.engine == graph.engine else each for each in subnetworks[name].graphs)
             subnetworks[name] = replace(subnetworks[name], graphs=tuple(graphs))
 

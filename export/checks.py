@@ -101,5 +101,6 @@ def _bytes(precision: Precision) -> float:
         return 4.0 if precision.name == "f32" else 3.0
     if precision.rounding is None:
         return 4.0
+    prompt = 1.0 if precision.prompt else 0.0
     scheme = precision.rounding.fine if precision.rounding.finer else precision.rounding.scheme
-    return scheme.bits / 8 + 5 / scheme.block
+    return scheme.bits / 8 + 5 / scheme.block + prompt

@@ -51,8 +51,12 @@ class Graph:
     matrices: dict[str, Matrix]
 
 
-def decoder_graph(checkpoint: Checkpoint, config: DecoderConfig, names: DecoderNames) -> Graph:
+def decoder_graph(
+    checkpoint: Checkpoint, config: DecoderConfig, names: DecoderNames, *, has_head: bool = True
+) -> Graph:
     """Build the graph; its weights stay in the checkpoint until the model is saved.
+
+    Without a head it has no logits, and is for the rows of a prompt before the last.
 
     Inputs: rows [1, S, rows] f32; positions [3, 1, S] i64; last_index [1] i32 (cached + S - 1); total [] i32
     (cached + S); past_key.N, past_value.N [1, kv heads, C, head] f32.
@@ -62,7 +66,7 @@ def decoder_graph(checkpoint: Checkpoint, config: DecoderConfig, names: DecoderN
     inputs, N = -1 being the rows of the first, a stretch of the graph can be run alone.
     """
     decoder = _Decoder(checkpoint, config, names)
-    return Graph(decoder.build(), decoder.matrices)
+    return Graph(decoder.build(has_head), decoder.matrices)
 
 
 class _Decoder(GraphBuilder):
@@ -72,7 +76,7 @@ class _Decoder(GraphBuilder):
         self.names = names
         self.caches: list[ir.Value] = []
 
-    def build(self) -> ir.Model:
+    def build(self, has_head: bool) -> ir.Model:
         config = self.config
         rows = self.input("rows", ir.DataType.FLOAT, [1, "S", config.rows])
         self.positions = self.input("positions", ir.DataType.INT64, [3, 1, "S"])
@@ -91,11 +95,9 @@ class _Decoder(GraphBuilder):
             for value in (stream, update):
                 self.declare(value, ir.DataType.FLOAT, [1, "S", config.hidden])
         hidden, _ = self.norm(stream, update, f"{self.names.layers}norm.weight", output="hidden")
-        last = self.op("Gather", [hidden, self.constant("last", np.array(-1, np.int64))], {"axis": 1})
-        logits = self.linear(last, [self.names.head], output="logits")
         self.declare(hidden, ir.DataType.FLOAT, [1, "S", config.hidden])
-        self.declare(logits, ir.DataType.FLOAT, [1, config.vocab])
-        return self.model("decoder", [hidden, logits, *self.caches])
+        outputs = [hidden, self.logits(hidden)] if has_head else [hidden]
+        return self.model("decoder", [*outputs, *self.caches])
 
     # Blocks of the network
 
@@ -104,6 +106,13 @@ class _Decoder(GraphBuilder):
         projected = self.linear(rows, [f"{name}.weight"], [f"{name}.bias"], output="projected")
         self.declare(projected, ir.DataType.FLOAT, [1, "S", self.config.hidden])
         return projected
+
+    def logits(self, hidden: ir.Value) -> ir.Value:
+        """Of the last row."""
+        last = self.op("Gather", [hidden, self.constant("last", np.array(-1, np.int64))], {"axis": 1})
+        logits = self.linear(last, [self.names.head], output="logits")
+        self.declare(logits, ir.DataType.FLOAT, [1, self.config.vocab])
+        return logits
 
     def norm(
         self, stream: ir.Value, update: ir.Value | None, weight: str, output: str | None = None

@@ -21,6 +21,8 @@ class Precision:
     engine: EngineName
     rounding: Rounding | None = None
     """Of the matrices of an ONNX graph; None keeps floats. llama.cpp's own kinds go by their name alone."""
+    prompt: Rounding | None = None
+    """Of a decoder's second graph, which reads prompts; None leaves prompts to the first."""
 
 
 def _onnx(name: str, bits: int, block: int, *, symmetric: bool = True, finer: tuple[str, ...] = ()) -> Precision:
@@ -41,6 +43,9 @@ ONNX = (
     _onnx("int4-asym-128", 4, 128, symmetric=False),
     # What a decoder's next token depends on most, in eight bits (see the README's table).
     _onnx("int4-mixed", 4, 32, finer=("q_proj", "down_proj", "head")),
+    # One row wants few bytes of weights, many rows want products of bytes: a graph for each. The second stays in its
+    # file, of which the system keeps in memory what it has room for.
+    Precision("int4-128+int8", "onnx", Rounding(Scheme(4, 128)), Rounding(Scheme(8), dynamic=True, by_row=True)),
 )
 DECODERS: tuple[DecoderName, ...] = ("thinker", "talker")
 BY_NAME = {precision.name: precision for precision in (*ONNX, *(Precision(kind, "llama") for kind in GGUF_KINDS))}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..models.manifest import SubnetworkName
+from ..models.manifest import PROMPT, SubnetworkName
 from ..quant.matrices import Packer, Rounding
 from ..quant.products import as_products
 from . import inputs
@@ -161,6 +161,22 @@ def write_decoder(
         lambda part: tick(WRITING + part * (1 - WRITING)),
     )  # fmt: skip
     return _written(path, max(errors))
+
+
+def write_prompt_graph(
+    name: DecoderName, checkpoint: Checkpoint, folder: Path, rounding: Rounding, tick: Tick
+) -> tuple[str, ...]:
+    """The graph that reads long prompts, without a head; returns the names of its files."""
+    config, names = decoder_of(checkpoint, name)
+    path = folder / f"{name}{PROMPT}"
+    graph = decoder_graph(checkpoint, config, names, has_head=False)
+    finish(graph.model, graph.matrices, rounding)
+    save_graph(graph.model, path, lambda part: tick(part * WRITING))
+    errors = validate_decoder(
+        path, Reference(checkpoint, config, names), config, tolerance(rounding),
+        lambda part: tick(WRITING + part * (1 - WRITING)),
+    )  # fmt: skip
+    return _written(path, max(errors)).files
 
 
 def _written(path: Path, error: float) -> Written:

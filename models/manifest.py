@@ -53,6 +53,10 @@ class Source(Record, frozen=True):
     """Printed by every command that touches the bundle (a non-commercial licence)."""
 
 
+PROMPT = ".prompt.onnx"
+"""End of the name of a decoder's second graph, which reads long prompts."""
+
+
 class Graph(Record, frozen=True):
     """A network for one engine, at one precision."""
 
@@ -62,6 +66,11 @@ class Graph(Record, frozen=True):
     """The file handed to the engine; one of `files`."""
     files: tuple[str, ...]
     """Graph and weights; each has an entry in `Manifest.files`."""
+
+    @property
+    def prompt(self) -> str | None:
+        """The second graph, if there is one."""
+        return next((file for file in self.files if file.endswith(PROMPT)), None)
 
 
 class Subnetwork(Record, frozen=True):

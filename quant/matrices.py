@@ -51,6 +51,8 @@ class Rounding:
     dynamic: bool = False
     """Matrices that are not kept finer have eight bits with one scale an output, and rows are rounded to bytes on the
     way with one scale for all of them: integers throughout, which is fastest for many rows and wasted on one."""
+    by_row: bool = False
+    """With `dynamic`, each row has a scale of its own, for rows of very different size as a decoder has them."""
 
     def of(self, name: str) -> Scheme:
         """The scheme of a matrix."""
@@ -103,7 +105,7 @@ def lower(
         if rounding is None:
             new, values = _floats(x, weight.name, matrix, bias)
         elif rounding.dynamic and not rounding.is_finer(weight.name):
-            new, values = _bytes(x, weight.name, matrix, bias)
+            new, values = (_byte_rows if rounding.by_row else _bytes)(x, weight.name, matrix, bias)
         else:
             new, values = _blocks(x, weight.name, matrix, rounding.of(weight.name), packer or nearest(rounding), bias)
         graph.insert_before(node, new)
@@ -137,7 +139,40 @@ def _floats(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tu
 
 
 def _bytes(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tuple[list[ir.Node], list[ir.Value]]:
-    """DynamicQuantizeMatMul takes [inputs, outputs]. Each output's largest weight is 127 steps."""
+    """One scale for all rows of x."""
+    values = _byte_weights(name, matrix)
+    feeds = [x, *values] if bias is None else [x, *values, None, bias]
+    return [ir.node("DynamicQuantizeMatMul", feeds, domain=CONTRIB)], values
+
+
+def _byte_rows(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tuple[list[ir.Node], list[ir.Value]]:
+    """A scale for each row of x, whose largest element is 127 steps.
+
+    Rows are stored unsigned, zero as 128: signed bytes have no fast kernel on x86.
+    """
+    steps, scales = _byte_weights(name, matrix)
+    step = constant_value(f"{name}.step", np.array(1 / 127, np.float32))
+    zero = constant_value(f"{name}.zero", np.array(128, np.uint8))
+    axis = constant_value(f"{name}.axis", np.array([-1], np.int64))
+    least = constant_value(f"{name}.least", np.array(1e-12, np.float32))
+    nodes: list[ir.Node] = []
+
+    def op(kind: str, *inputs: ir.Value | None, domain: str = "") -> ir.Value:
+        nodes.append(ir.node(kind, inputs, domain=domain))
+        nodes[-1].outputs[0].name = f"{name}.{kind}"
+        return nodes[-1].outputs[0]
+
+    largest = op("Max", op("ReduceMax", op("Abs", x), axis), least)
+    stored = op("QuantizeLinear", op("Div", x, largest), step, zero)
+    product = op("MatMulIntegerToFloat", stored, steps, step, scales, zero, domain=CONTRIB)
+    product = op("Mul", product, largest)
+    if bias is not None:
+        op("Add", product, bias)
+    return nodes, [steps, scales, step, zero, axis, least]
+
+
+def _byte_weights(name: str, matrix: Matrix) -> list[ir.Value]:
+    """Steps int8 [inputs, outputs], and a scale for each output, whose largest weight is 127 steps."""
 
     def scale(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return (np.maximum(np.abs(rows).max(1), 1e-12) / 127).astype(np.float32)
@@ -152,12 +187,10 @@ def _bytes(x: ir.Value, name: str, matrix: Matrix, bias: ir.Value | None) -> tup
     def scales() -> ir.TensorProtocol:
         return ir.tensor(np.concatenate([scale(matrix.rows(*slab)) for slab in matrix.slabs()]), name=f"{name}.scales")
 
-    values = [
+    return [
         lazy_value(f"{name}.steps", ir.DataType.INT8, [matrix.inputs, matrix.outputs], steps),
         lazy_value(f"{name}.scales", ir.DataType.FLOAT, [matrix.outputs], scales),
     ]
-    feeds = [x, *values] if bias is None else [x, *values, None, bias]
-    return [ir.node("DynamicQuantizeMatMul", feeds, domain=CONTRIB)], values
 
 
 def _blocks(
@@ -201,6 +234,12 @@ class LazyBlocks:
         if not self._left:
             self._made = None
         return part
+
+
+def constant_value(name: str, array: NDArray[np.generic]) -> ir.Value:
+    """A small initialiser."""
+    tensor = ir.tensor(array, name=name)
+    return ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
 
 
 def lazy_value(name: str, dtype: ir.DataType, shape: list[int], read: Callable[[], ir.TensorProtocol]) -> ir.Value:

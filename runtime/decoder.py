@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..models.manifest import Decoder as Shape
 
 PREFILL_ROWS = 512
 """Rows of one run: bounds the memory of attention over long prompts."""
+PROMPT_ROWS = 64
+"""Least rows of one run for which a graph for prompts pays: it reads twice the bytes of weights, whatever the rows."""
 FIRST_CAPACITY = 1024
 """Rows the cache holds at first; it doubles when full."""
 
@@ -69,29 +72,31 @@ class OnnxDecoder:
     Args:
         session: of a graph made by the exporter.
         shape: from the manifest.
+        prompt: of the graph without logits that reads long prompts up to their last row; None leaves them to `session`.
     """
 
-    def __init__(self, session: ort.InferenceSession, shape: Shape) -> None:
-        self._session = session
+    def __init__(self, session: ort.InferenceSession, shape: Shape, prompt: ort.InferenceSession | None = None) -> None:
         self._shape = shape
         self._length = 0
         self._caches: list[NDArray[np.float32]] = []
-        # Whoever binds an array must keep it alive.
         self._row = np.empty((1, 1, shape.rows), np.float32)
         self._place = np.empty((3, 1, 1), np.int64)
         self._last_index = np.zeros(1, np.int32)
         self._total = np.zeros((), np.int32)
         self._hidden = np.empty((1, 1, shape.hidden), np.float32)
         self._logits = np.empty((1, shape.vocab), np.float32)
-        # One for steps, which stays as it is, and one whose rows are bound anew for each run.
-        self._step, self._many = session.io_binding(), session.io_binding()
-        for binding in (self._step, self._many):
-            _bind_input(binding, "last_index", self._last_index)
-            _bind_input(binding, "total", self._total)
-            _bind_output(binding, "logits", self._logits)
-        _bind_input(self._step, "rows", self._row)
-        _bind_input(self._step, "positions", self._place)
-        _bind_output(self._step, "hidden", self._hidden)
+        # One for steps, which stays as it is; those for several rows are given them anew for each run.
+        self._step, self._several = _Bound(session), _Bound(session)
+        self._prompt = None if prompt is None else _Bound(prompt)
+        self._all = [self._step, self._several, *([self._prompt] if self._prompt else [])]
+        for bound in self._all:
+            bound.input("last_index", self._last_index)
+            bound.input("total", self._total)
+        for bound in (self._step, self._several):
+            bound.output("logits", self._logits)
+        self._step.input("rows", self._row)
+        self._step.input("positions", self._place)
+        self._step.output("hidden", self._hidden)
         self._allocate(min(FIRST_CAPACITY, shape.context))
 
     @property
@@ -108,8 +113,10 @@ class OnnxDecoder:
         if total > self._capacity:
             self._allocate(min(max(2 * self._capacity, total), self._shape.context))
         hidden = np.empty((len(rows), self._shape.hidden), np.float32)
-        for start in range(0, len(rows), PREFILL_ROWS):
-            part = slice(start, start + PREFILL_ROWS)
+        # The last row needs logits, which a graph for prompts does not give.
+        prompt = len(rows) - 1 if self._prompt and len(rows) > PROMPT_ROWS else len(rows)
+        edges = [*range(0, prompt, PREFILL_ROWS), prompt, len(rows)]
+        for part in (slice(*edge) for edge in itertools.pairwise(edges) if edge[0] < edge[1]):
             self._run(rows[part], positions[:, part], hidden[part])
         return hidden, self._logits[0].copy()
 
@@ -124,19 +131,19 @@ class OnnxDecoder:
         return True
 
     def _run(self, rows: NDArray[np.float32], positions: NDArray[np.int64], hidden: NDArray[np.float32]) -> None:
-        """Read rows in one run, and write their hidden states [S, hidden] and the last one's logits."""
+        """Read rows in one run, and write their hidden states [S, hidden]; the last run leaves its logits."""
         total = self._length + len(rows)
         self._last_index[0], self._total[...] = total - 1, total
         if len(rows) == 1:
             self._row[0], self._place[:, 0] = rows, positions
-            self._session.run_with_iobinding(self._step)
+            self._step.run()
             hidden[:] = self._hidden[0]
         else:
-            given = np.ascontiguousarray(rows[None], np.float32), np.ascontiguousarray(positions[:, None], np.int64)
-            _bind_input(self._many, "rows", given[0])
-            _bind_input(self._many, "positions", given[1])
-            _bind_output(self._many, "hidden", hidden[None])
-            self._session.run_with_iobinding(self._many)
+            bound = self._prompt if self._prompt and len(rows) >= PROMPT_ROWS else self._several
+            bound.input("rows", np.ascontiguousarray(rows[None], np.float32))
+            bound.input("positions", np.ascontiguousarray(positions[:, None], np.int64))
+            bound.output("hidden", hidden[None])
+            bound.run()
         self._length = total
 
     def _allocate(self, capacity: int) -> None:
@@ -152,14 +159,23 @@ class OnnxDecoder:
             self._caches.append(buffer)
             kind = f"{('key', 'value')[index % 2]}.{index // 2}"
             # One buffer as past and present: the attention operator then appends in place.
-            for binding in (self._step, self._many):
-                _bind_input(binding, f"past_{kind}", buffer)
-                _bind_output(binding, f"present_{kind}", buffer)
+            for bound in self._all:
+                bound.input(f"past_{kind}", buffer)
+                bound.output(f"present_{kind}", buffer)
 
 
-def _bind_input(binding: ort.IOBinding, name: str, buffer: NDArray[np.generic]) -> None:
-    binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(buffer))
+class _Bound:
+    """A session that reads and writes arrays in place; they live as long as they are bound."""
 
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._binding = session.io_binding()
 
-def _bind_output(binding: ort.IOBinding, name: str, buffer: NDArray[np.generic]) -> None:
-    binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(buffer))
+    def input(self, name: str, array: NDArray[np.generic]) -> None:
+        self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+
+    def output(self, name: str, array: NDArray[np.generic]) -> None:
+        self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+
+    def run(self) -> None:
+        self._session.run_with_iobinding(self._binding)

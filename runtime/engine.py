@@ -75,9 +75,10 @@ def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads:
         MissingExtra: the engine is not installed.
     """
     shape = bundle.manifest.thinker if name == "thinker" else bundle.manifest.talker
-    if engine == "onnx":
-        return OnnxDecoder(open_session(bundle, name, threads), shape)
     graph = _graph(bundle, name, engine)
+    if engine == "onnx":
+        prompt = _open_prompt(bundle.path(graph.prompt), threads) if graph.prompt else None
+        return OnnxDecoder(open_session(bundle, name, threads), shape, prompt)
     projections = [bundle.path(file) for file in graph.files if file.endswith(".npz")]
     return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads_of(threads))
 
@@ -94,11 +95,15 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
-    options = _options()
-    options.intra_op_num_threads = threads_of(threads)
-    # Several stages run at once: a thread that has nothing to do must leave its core to the others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return _opened(bundle, name, options)
+    return _opened(bundle.path(_graph(bundle, name, "onnx").graph), _running(threads))
+
+
+def _open_prompt(path: Path, threads: int) -> ort.InferenceSession:
+    """A decoder's second graph. Its weights are not rearranged in memory of their own, so that the system may let go
+    of them between prompts."""
+    options = _running(threads)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return _opened(path, options)
 
 
 class LateSession:
@@ -123,7 +128,7 @@ class LateSession:
         options = _options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
-        _opened(bundle, name, options)
+        _opened(bundle.path(_graph(bundle, name, "onnx").graph), options)
 
     def run(self, output_names: None, input_feed: dict[str, Any]) -> Sequence[Any]:
         """All outputs, in the graph's order.
@@ -153,8 +158,15 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def _opened(bundle: Bundle, name: SubnetworkName, options: ort.SessionOptions) -> ort.InferenceSession:
-    path = bundle.path(_graph(bundle, name, "onnx").graph)
+def _running(threads: int) -> ort.SessionOptions:
+    options = _options()
+    options.intra_op_num_threads = threads_of(threads)
+    # Several stages run at once: a thread that has nothing to do must leave its core to the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _opened(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
