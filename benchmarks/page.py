@@ -78,7 +78,7 @@ def facts(checkpoint: Path, limit: int, rounds: int, threads: int) -> dict[str, 
     packages = ("omni-edge", "onnxruntime", "llama-cpp-python", "numpy", "torch")
     return {
         "checkpoint": checkpoint.parent.name,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "threads": str(threads) if threads else "one a core",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -88,7 +88,8 @@ def facts(checkpoint: Path, limit: int, rounds: int, threads: int) -> dict[str, 
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -77,7 +78,7 @@ def open_decoder(bundle: Bundle, name: DecoderName, engine: EngineName, threads:
     shape = bundle.manifest.thinker if name == "thinker" else bundle.manifest.talker
     graph = _graph(bundle, name, engine)
     if engine == "onnx":
-        prompt = _open_prompt(bundle.path(graph.prompt), threads) if graph.prompt else None
+        prompt = session_of(bundle.path(graph.prompt), threads, keep_in_file=True) if graph.prompt else None
         return OnnxDecoder(open_session(bundle, name, threads), shape, prompt)
     projections = [bundle.path(file) for file in graph.files if file.endswith(".npz")]
     return LlamaDecoder(bundle.path(graph.graph), shape, next(iter(projections), None), threads_of(threads))
@@ -95,14 +96,26 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         DeviceError: the bundle has it for another engine only.
         BundleError: ONNX Runtime refuses the graph.
     """
-    return _opened(bundle.path(_graph(bundle, name, "onnx").graph), _running(threads))
+    return session_of(bundle.path(_graph(bundle, name, "onnx").graph), threads)
 
 
-def _open_prompt(path: Path, threads: int) -> ort.InferenceSession:
-    """A decoder's second graph. Its weights are not rearranged in memory of their own, so that the system may let go
-    of them between prompts."""
-    options = _running(threads)
-    options.add_session_config_entry("session.disable_prepacking", "1")
+def session_of(path: Path, threads: int, *, keep_in_file: bool = False) -> ort.InferenceSession:
+    """Load a graph.
+
+    Args:
+        path: of the .onnx file.
+        threads: see `open_session`.
+        keep_in_file: weights are not rearranged for speed in memory of their own, so that the system may let go of
+            them while they are not needed.
+
+    Raises:
+        BundleError: ONNX Runtime refuses the graph.
+    """
+    options = _options()
+    options.intra_op_num_threads = threads_of(threads)
+    # Several stages run at once: a thread that has nothing to do must leave its core to the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_prepacking", str(int(keep_in_file)))
     return _opened(path, options)
 
 
@@ -155,14 +168,6 @@ class LateSession:
 def _options() -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    return options
-
-
-def _running(threads: int) -> ort.SessionOptions:
-    options = _options()
-    options.intra_op_num_threads = threads_of(threads)
-    # Several stages run at once: a thread that has nothing to do must leave its core to the others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
