@@ -164,7 +164,7 @@ def write_decoder(
 
 
 def write_prompt_graph(
-    name: DecoderName, checkpoint: Checkpoint, folder: Path, rounding: Rounding, tick: Tick
+    name: DecoderName, checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick
 ) -> tuple[str, ...]:
     """The graph that reads long prompts, without a head; returns the names of its files."""
     config, names = decoder_of(checkpoint, name)

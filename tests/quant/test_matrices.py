@@ -130,3 +130,22 @@ def test_dynamic_rounding_leaves_what_is_kept_finer_in_blocks():
     model = linear_model(count=2)
     m.lower(model, {"w0": matrix(), "w1": matrix()}, m.Rounding(Scheme(8), finer=("w1",), dynamic=True))
     assert sorted(node.op_type for node in model.graph) == ["DynamicQuantizeMatMul", "MatMulNBits", "Sum"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_each_row_has_a_scale_of_its_own(bias, tmp_path):
+    """A decoder's rows differ in size a thousandfold; one scale for all would leave nothing of the small ones."""
+    model = linear_model(bias)
+    m.lower(model, {"w0": matrix()}, m.Rounding(Scheme(8), dynamic=True, by_row=True))
+    sizes = np.array([1e-3, 1, 1e3], np.float32)[None, :, None]
+    x = np.random.default_rng(2).standard_normal((1, 3, 40)).astype(np.float32) * sizes
+    x[:, 2, 7] *= 50
+    product = x @ WEIGHT.T
+    off = np.abs(run(model, tmp_path, x) - product - (BIAS if bias else 0))
+    assert (off.max(-1) < 0.02 * np.abs(product).max(-1)).all()
+
+
+def test_a_row_of_zeros_gives_the_bias(tmp_path):
+    model = linear_model()
+    m.lower(model, {"w0": matrix()}, m.Rounding(Scheme(8), dynamic=True, by_row=True))
+    assert (run(model, tmp_path, np.zeros((1, 2, 40), np.float32)) == BIAS).all()
