@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from ..models.errors import MediaError, RequestError
 from .events import Event
 from .incoming import NO_MARKS, Incoming, Piece
-from .memory import recall
+from .mel import FRAMES_PER_TOKEN
+from .memory import context_of, recall, reserve, turns
 from .messages import Audio, Media, Message, Video, user
 from .options import Options, Plan
 from .perception import Rows
@@ -83,6 +85,8 @@ class Listening:
         self._work = threading.Lock()
         self._is_over = False
         self._heard = 0
+        self._done: int | None = None  # chunks of which all is read
+        self._longest = sys.maxsize
         self._known: int | None = None
         self._cached = 0
         self._read = 0
@@ -92,6 +96,12 @@ class Listening:
     def samples(self) -> int:
         """Heard so far."""
         return self._heard
+
+    @property
+    def room(self) -> int:
+        """About how many samples more can be heard and still be answered; at 0 it is time to answer."""
+        audio = self._reader.stages.bundle.manifest.audio
+        return max(0, min(audio.max_seconds * audio.rate, self._longest) - self._heard)
 
     @property
     def rows(self) -> int:
@@ -149,7 +159,9 @@ class Listening:
             self._check()
             self._take()
             encoded = self._incoming.step()
-            return self._read_ahead() > 0 or encoded
+            if not encoded and self._incoming.ready == self._done:
+                return False
+            return self._read_ahead() or encoded
 
     def reset(self) -> None:
         """Listen anew, as if nothing had come yet."""
@@ -157,7 +169,7 @@ class Listening:
             self._check()
             self._came.clear()
             self._incoming.reset()
-            self._heard = 0
+            self._heard, self._done = 0, None
 
     def drop(self) -> None:
         """Give the turn up: the conversation is as it was before it."""
@@ -209,19 +221,31 @@ class Listening:
             else:
                 self._incoming.see(np.asarray(item, np.uint8))
 
-    def _read_ahead(self) -> int:
+    def _read_ahead(self) -> bool:
         chunks = self._incoming.ready
-        piece = self._incoming.piece(chunks) if chunks else NOTHING
-        draft = self._draft(piece)
+        draft = self._draft(self._incoming.piece(chunks) if chunks else NOTHING)
         stop = self._certain(draft, chunks)
-        manifest = self._reader.stages.bundle.manifest
-        if draft.used >= min(manifest.thinker.context, manifest.talker.context):
-            return 0  # `answer` says so
+        self._measure(draft, chunks)
+        if draft.used >= context_of(self._reader.stages.bundle.manifest):
+            self._done = chunks  # as far as there is room; `answer` says so
+            return False
         before, self._cached = self._reader.read_ahead(draft, stop, speech=self._plan.speech)
-        if self._cached > before:
-            self._known = before if self._known is None else min(self._known, before)
-            self._read += self._cached - before
-        return self._cached - before
+        self._done = chunks if self._cached == stop else None
+        if self._cached == before:
+            return False
+        self._known = before if self._known is None else min(self._known, before)
+        self._read += self._cached - before
+        return True
+
+    def _measure(self, draft: Draft, chunks: int) -> None:
+        """How long the turn can become, once no older one can be forgotten for it."""
+        manifest = self._reader.stages.bundle.manifest
+        if turns(draft.messages[:-1])[1]:
+            return
+        audio, rows = manifest.audio, draft.prompt.rows[-1]
+        taken = (len(rows.audio) + len(rows.vision)) / chunks if chunks else audio.chunk_frames / FRAMES_PER_TOKEN
+        left = context_of(manifest) - reserve(self._plan, manifest) - draft.used
+        self._longest = int((chunks + max(0, left) / taken) * audio.chunk_frames * audio.hop)
 
     def _draft(self, piece: Piece) -> Draft:
         """The prompt if the turn were this piece alone."""

@@ -27,6 +27,17 @@ def turns(history: Sequence[Message]) -> tuple[list[Message], list[list[Message]
     return list(history[:start]), found
 
 
+def context_of(manifest: Manifest) -> int:
+    """Rows that both thinker and talker can hold."""
+    return min(manifest.thinker.context, manifest.talker.context)
+
+
+def reserve(plan: Plan, manifest: Manifest) -> int:
+    """Rows of the context that are kept for a reply: its greatest length, a quarter of the context at most."""
+    longest = max(plan.text.max_tokens, plan.codes.max_tokens if plan.speech else 0)
+    return min(longest, context_of(manifest) // RESERVE)
+
+
 def recall(
     history: Sequence[Message], question: Message, plan: Plan, manifest: Manifest, draft: Callable[..., Draft]
 ) -> tuple[Draft, int]:
@@ -43,9 +54,8 @@ def recall(
         The prompt, and how many turns it leaves out. It may still be too long when none is left.
     """
     prompt = draft([*history, question])
-    context = min(manifest.thinker.context, manifest.talker.context)
-    longest = max(plan.text.max_tokens, plan.codes.max_tokens if plan.speech else 0)
-    if prompt.used + min(longest, context // RESERVE) <= context:
+    context = context_of(manifest)
+    if prompt.used + reserve(plan, manifest) <= context:
         return prompt, 0
     head, remembered = turns(history)
     count = len(remembered)

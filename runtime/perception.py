@@ -22,7 +22,7 @@ from .positions import AudioSize, ImageSize, MediaSize, VideoSize, VideoWithAudi
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A decoded part: how many tokens it takes, and the encoders' inputs."""
+    """A decoded part: how many tokens it takes, and the encoders' inputs until they have been encoded."""
 
     size: MediaSize
     mel: NDArray[np.float32] | None = None
@@ -89,7 +89,7 @@ class Perception:
         return self._features[part]
 
     def rows(self, part: Media) -> Rows:
-        """Encode a part."""
+        """Encode a part. Of its features only the size is kept then."""
         if part not in self._rows:
             features = self.features(part)
             audio = None if features.mel is None else self.hear.rows(features.mel)
@@ -97,6 +97,7 @@ class Perception:
             mark = self.mark()
             counts = [0 if rows is None else len(rows) for rows in (audio, vision)]
             self._rows[part] = Rows(audio, vision, *(np.full(count, mark, np.int64) for count in counts))
+            self._features[part] = Features(features.size)  # what was encoded is not needed again
         return self._rows[part]
 
     def remember(self, part: Media, size: MediaSize, rows: Rows) -> None:

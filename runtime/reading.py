@@ -13,7 +13,7 @@ from ..models.manifest import AudioFrontEnd, Clock
 from .mel import FRAMES_PER_TOKEN
 from .messages import Media, Message, Text, Tokens
 from .perception import Rows
-from .positions import Positions, Span, mrope
+from .positions import Positions, Span, VideoWithAudioSize, mrope, span_length
 from .prompt import Prompt
 from .stages import Stages
 from .thinker import Reading
@@ -78,6 +78,14 @@ class Reader:
         if not self.stages.thinker.reads(draft.places.rows):
             return False
         return not speech or self.stages.speech.reads(self.spoken_places(draft))
+
+    def reads_clips(self, *, speech: bool) -> bool:
+        """Whether the engines can read a clip together with its sound."""
+        manifest = self.stages.bundle.manifest
+        clock, merge = manifest.clock, manifest.vision.merge
+        size = VideoWithAudioSize((2, merge, merge), clock.seconds_per_chunk / 2, clock.ids_per_second)
+        places = self._place(1 + span_length(size, merge), [Span(1, size)], clock, merge).rows
+        return self.stages.thinker.reads(places) and (not speech or self.stages.speech.reads(places))
 
     def encode(self, draft: Draft) -> None:
         """Encode its media, as far as they have not been."""

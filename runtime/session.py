@@ -22,6 +22,8 @@ from .reading import Draft, Place, Reader
 from .response import Progress, Response
 from .stages import Stages
 
+MOVED = "llama.cpp cannot follow a clip together with its own sound; ONNX Runtime goes on instead"
+
 
 class Session:
     """A conversation of any number of turns. One thread at a time; see `Listening` for what may be done beside it.
@@ -47,6 +49,7 @@ class Session:
         self._asked: Draft | None = None
         self._said: Utterance | None = None
         self._pace = Pace()
+        self._news: list[str] = []
 
     @property
     def manifest(self) -> Manifest:
@@ -73,6 +76,7 @@ class Session:
         """
         self._check_free()
         self._asked = self._said = None
+        self._news.clear()
         self._history = list(self._initial)
         self._use(self._loaded)
 
@@ -110,13 +114,15 @@ class Session:
             budget: most tokens that pictures may take a second; None is no limit. See `Seeing`.
 
         Raises:
-            RequestError: a response or another turn is still going on, the options cannot be served, or no engine can
-                read a clip with its sound.
+            RequestError: a response or another turn is still going on, the options cannot be served, or there is no
+                engine that can read a clip with its sound. Where there is one, the conversation moves to it now.
         """
         self._check_free()
         plan = self._decide(options)
         if budget is not None and not budget > 0:
             raise RequestError(f"a budget of {budget:g} tokens a second cannot be; leave video out to see nothing")
+        if video and not self._reader.reads_clips(speech=plan.speech):
+            self._move()
         incoming = Incoming(self._stages.perception, self.manifest, video=video, budget=budget)
         self._asked = None
         self._listening = Listening(self._reader, self._history, plan, options, incoming, self._ask_heard, self._leave)
@@ -160,6 +166,13 @@ class Session:
     def _use(self, stages: Stages) -> None:
         self._stages, self._reader = stages, Reader(stages, self._place)
 
+    def _move(self) -> None:
+        """Go on on the engine that reads everything."""
+        if self._stages.on_onnx is None:
+            raise RequestError(OUT_OF_ORDER)
+        self._use(self._stages.on_onnx())
+        self._news.append(MOVED)
+
     def _leave(self) -> None:
         self._listening = None
 
@@ -190,11 +203,12 @@ class Session:
             raise RequestError("this response was given up for another one, or by a reset; ask again")
         self._busy, self._asked = True, None
         try:
-            if progress.moves and self._stages.on_onnx is not None:
-                self._use(self._stages.on_onnx())
-                yield Notice("llama.cpp cannot follow a clip together with its own sound; ONNX Runtime goes on instead")
+            if progress.moves:
+                self._move()
             if forgot:
-                yield Notice(forgotten(forgot))
+                self._news.append(forgotten(forgot))
+            while self._news:
+                yield Notice(self._news.pop(0))
             self._prefill(draft, progress, ahead)
             places = self._reader.spoken_places(draft)
             yield from Response(self._stages, places, draft.stops, progress, said.ids, said.spoken).events()

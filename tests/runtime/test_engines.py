@@ -16,7 +16,7 @@ from omni_edge.runtime import engine as engine_module
 from omni_edge.runtime.engine import EngineChoice, choose_engines
 from omni_edge.runtime.events import Done, Notice
 from omni_edge.runtime.loading import load_stages
-from omni_edge.runtime.messages import Image, Video
+from omni_edge.runtime.messages import Audio, Image, Video
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.session import Session
 
@@ -114,3 +114,31 @@ def test_left_to_itself_it_goes_on_with_onnx_and_says_so(both, ask, rng):
     assert not [event for event in session.respond("And?", options=CHEAP) if isinstance(event, Notice)]
     session.reset()
     assert ask(session, "Hello").ids == first.ids
+
+
+def test_listening_on_llama_says_the_same(both, ask, rng):
+    samples = (rng.standard_normal(5 * 16000) / 10).astype(np.float32)
+    session = Session(load_stages(both, threads=1, engine="llama"))
+    turn = session.listen(CHEAP)
+    for start in range(0, samples.size, 8000):
+        turn.hear(samples[start : start + 8000])
+        while turn.step():
+            pass
+    answer = list(turn.answer())[-1]
+    expected = ask(Session(load_stages(both, threads=1, engine="onnx")), Audio(samples))
+    assert isinstance(answer, Done)
+    assert answer.stats.listened_rows >= 100
+    assert answer.ids[:6] == expected.ids
+    with pytest.raises(RequestError, match=r"llama\.cpp cannot follow"):
+        session.listen(CHEAP, video=True)
+    assert ask(session, "Hello").ids
+
+
+def test_listening_with_a_camera_moves_to_onnx_and_says_so(both, rng):
+    session = Session(load_stages(both, threads=1))
+    turn = session.listen(CHEAP, video=True)
+    turn.hear((rng.standard_normal(3 * 16000) / 10).astype(np.float32))
+    for _ in range(6):
+        turn.see(rng.integers(0, 256, (56, 56, 3)).astype(np.uint8))
+    events = list(turn.answer())
+    assert [type(event) for event in (events[0], events[-1])] == [Notice, Done]

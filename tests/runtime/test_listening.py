@@ -88,7 +88,7 @@ def assert_same(live: Stages, whole: Stages, one: Done, two: Done) -> None:
     seed=st.integers(0, 2**16),
     levels=st.lists(st.floats(-7, 0), min_size=1, max_size=7),
     frames=st.none() | st.integers(1, 22),
-    cuts=st.lists(st.integers(200, 50000), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(200, 30000), min_size=1, max_size=6),
     steps=st.lists(st.integers(0, 6), min_size=1, max_size=6),
     speech=st.booleans(),
 )

@@ -175,3 +175,20 @@ def test_a_turn_alone_longer_than_the_context_is_refused_when_it_is_answered(bun
     with pytest.raises(RequestError, match="the prompt takes"):
         turn.answer()
     assert ask(session, "Hello").ids
+
+
+def test_room_runs_out_before_the_context_does(bundle):
+    """A turn that is answered when there is no room left still gets a reply, and a second more is not much too long."""
+    session = Session(with_context(bundle, 500), [system("Be brief.")])
+    talk(session, 1)
+    turn, heard_s = session.listen(QUICK), 0
+    while turn.room:
+        turn.hear(NOISE[:16000][: turn.room])
+        heard_s += 1
+        while turn.step():
+            pass
+    assert 8 < heard_s < 20
+    done = list(turn.answer())[-1]
+    assert isinstance(done, Done)
+    assert done.ids
+    assert 500 - 500 // 4 - 60 < done.stats.prompt_rows <= 500 - len(done.ids)
