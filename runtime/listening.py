@@ -86,6 +86,7 @@ class Listening:
         self._is_over = False
         self._heard = 0
         self._done: int | None = None  # chunks of which all is read
+        self._bare: int | None = None  # rows of the turn without its sound and pictures
         self._longest = sys.maxsize
         self._known: int | None = None
         self._cached = 0
@@ -238,14 +239,15 @@ class Listening:
         return True
 
     def _measure(self, draft: Draft, chunks: int) -> None:
-        """How long the turn can become, once no older one can be forgotten for it."""
+        """How long the turn can become when all older ones are forgotten for it."""
         manifest = self._reader.stages.bundle.manifest
-        if turns(draft.messages[:-1])[1]:
-            return
         audio, rows = manifest.audio, draft.prompt.rows[-1]
+        if self._bare is None:
+            self._bare = self._reader.draft([*turns(draft.messages[:-1])[0], draft.messages[-1]]).used
+            self._bare -= len(rows.audio) + len(rows.vision)
         taken = (len(rows.audio) + len(rows.vision)) / chunks if chunks else audio.chunk_frames / FRAMES_PER_TOKEN
-        left = context_of(manifest) - reserve(self._plan, manifest) - draft.used
-        self._longest = int((chunks + max(0, left) / taken) * audio.chunk_frames * audio.hop)
+        left = context_of(manifest) - reserve(self._plan, manifest) - self._bare
+        self._longest = int(left / taken * audio.chunk_frames * audio.hop)
 
     def _draft(self, piece: Piece) -> Draft:
         """The prompt if the turn were this piece alone."""

@@ -55,15 +55,24 @@ class StreamingMel:
         self._waiting = [np.zeros(0, np.float32)]
         self._start = 0  # of what waits, in samples
         self._log: list[npt.NDArray[np.float64]] = []
+        self._loudest = self._ahead = -np.inf  # bin of the chunks, and of the windows after them, in decades
+        self._looked = 0  # windows that count
         self.lowest: list[float] = []
         """The quietest bin of each finished chunk, in decades."""
-        self.floor = -np.inf
-        """What the sound so far raises quieter bins to, in decades."""
 
     @property
     def chunks(self) -> int:
         """Finished ones: no further sample changes their bins."""
         return len(self._log)
+
+    @property
+    def floor(self) -> float:
+        """What the sound so far raises quieter bins to, in decades.
+
+        It counts each window as soon as it is full: the sooner a louder one is known, the sooner what it changes is
+        made again.
+        """
+        return max(self._loudest, self._ahead) - DYNAMIC_RANGE
 
     def step(self, samples: npt.NDArray[np.float32]) -> None:
         """Hear further samples, mono, [n], in -1..1, at `front.rate`.
@@ -85,6 +94,10 @@ class StreamingMel:
         # A chunk's last window ends half a window after the chunk's last frame.
         while self.samples >= ((self.chunks + 1) * front.chunk_frames - 1) * front.hop + front.n_fft // 2:
             self._transform(front.chunk_frames, front.chunk_frames)
+        full = (self.samples - front.n_fft // 2) // front.hop + 1
+        if full > self._looked:
+            log = _log_power(self._windows(self._looked, full - self._looked), front)
+            self._ahead, self._looked = max(self._ahead, float(log.max())), full
 
     def finish(self) -> None:
         """The sound is over: what is left becomes the last chunk, which may be shorter. Only `reset` may follow."""
@@ -109,25 +122,26 @@ class StreamingMel:
         """The next `seen` windows; the first `frames` of them are kept as a chunk, if there are any."""
         front = self._front
         first = self.chunks * front.chunk_frames
-        waiting = np.concatenate(self._waiting)
-        log = _log_power(self._windows(waiting, first, seen), front)
-        self.floor = max(self.floor, float(log.max()) - DYNAMIC_RANGE)
+        log = _log_power(self._windows(first, seen), front)
+        self._loudest, self._ahead = max(self._loudest, float(log.max())), -np.inf
         if frames > 0:
             self._log.append(np.ascontiguousarray(log[:, :frames]))
             self.lowest.append(float(self._log[-1].min()))
+        self._looked = first + seen
         # The next window begins half a window before its frame.
-        used = max(0, min((first + seen) * front.hop - front.n_fft // 2 - self._start, waiting.size))
-        self._waiting = [waiting[used:].copy()]
+        used = max(0, min(self._looked * front.hop - front.n_fft // 2 - self._start, self._waiting[0].size))
+        self._waiting = [self._waiting[0][used:].copy()]
         self._start += used
 
-    def _windows(self, waiting: npt.NDArray[np.float32], first: int, count: int) -> npt.NDArray[np.float32]:
+    def _windows(self, first: int, count: int) -> npt.NDArray[np.float32]:
         """What `count` windows from frame `first` on see of the buffer, [samples].
 
         The reference mirrors its buffer at both ends. At the start that is the sound; at the end it is
         zeros, unless the sound fills the buffer to within half a window.
         """
         front = self._front
-        start = first * front.hop - front.n_fft // 2
+        self._waiting = [np.concatenate(self._waiting)]
+        waiting, start = self._waiting[0], first * front.hop - front.n_fft // 2
         places = np.abs(np.arange(start, start + (count - 1) * front.hop + front.n_fft))
         places = np.where(places >= self._longest, 2 * self._longest - 2 - places, places) - self._start
         inside = places < waiting.size
