@@ -8,11 +8,11 @@ from pathlib import Path
 from ...models.errors import DeviceError
 from .camera import DeviceCamera
 from .camera_file import FileCamera
-from .capture import find_camera, open_capture
+from .capture import cameras, find_camera, open_capture
 from .clock import Clock, RealClock
 from .microphone import DeviceMicrophone
 from .microphone_file import FileMicrophone
-from .sound_devices import find_device, open_input, open_output
+from .sound_devices import Kind, choose_device, open_input, open_output, sound_devices
 from .sources import Camera, Microphone, Position, Speaker
 from .speaker import DeviceSpeaker
 from .speaker_file import FileSpeaker
@@ -33,9 +33,7 @@ def open_microphone(which: str | None, clock: Clock) -> Microphone:
     """
     if which is not None and Path(which).is_file():
         return FileMicrophone(Path(which), clock)
-    _check_time(clock, "microphone")
-    if which is not None:
-        find_device(which, "microphone")
+    _check_sound(which, clock, "microphone")
     return DeviceMicrophone(partial(open_input, which), clock)
 
 
@@ -55,7 +53,8 @@ def open_camera(which: str | None, fps: float, position: Position) -> Camera:
     """
     if which is not None and Path(which).is_file():
         return FileCamera(Path(which), fps, position)
-    if which is not None:
+    # A device may be absent now and come later; a library that is absent stays so.
+    if cameras() or which is not None:
         find_camera(which)
     return DeviceCamera(partial(open_capture, which), fps, position)
 
@@ -79,12 +78,13 @@ def open_speaker(which: str | None, clock: Clock, position: Position, rate: int)
         return FileSpeaker(clock, position, rate)
     if which is not None and which.lower().endswith(".wav"):
         return FileSpeaker(clock, position, rate, Path(which))
-    _check_time(clock, "loudspeaker")
-    if which is not None:
-        find_device(which, "loudspeaker")
+    _check_sound(which, clock, "loudspeaker")
     return DeviceSpeaker(partial(open_output, which), clock, position, rate)
 
 
-def _check_time(clock: Clock, kind: str) -> None:
+def _check_sound(which: str | None, clock: Clock, kind: Kind) -> None:
     if not isinstance(clock, RealClock):
         raise DeviceError(f"a {kind} cannot run faster than real time. Leave --fast out, or give a file in its place")
+    devices = sound_devices()
+    if which is not None:
+        choose_device(devices, which, kind)

@@ -29,7 +29,7 @@ that the driver dropped before them (0: none)."""
 Fill = Callable[[int, float], NDArray[np.float32]]
 """Gives the driver's thread n mono samples, the first of which leaves after so many seconds."""
 
-LATENCY = 0.04
+LATENCY = 0.06
 """Seconds of buffer that the driver is asked for: enough for a busy machine, and short enough to stop in 100 ms."""
 CHANNELS = 2
 """More are not opened: the other inputs of an interface are seldom connected, and would only dilute the mean."""

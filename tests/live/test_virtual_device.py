@@ -160,6 +160,6 @@ def test_devices_that_go_and_come_back(room):
     result, said = room.finished(program)
     assert said.count("Going on without; it is used again as soon as it is there") == 2
     assert said.count("is there again") == 2
-    correlation, level, _ = compared(result["heard"][-4 * RATE :])
+    correlation, level, _ = compared(result["heard"])  # the best of several
     assert correlation > 0.999
     assert level == pytest.approx(1, abs=0.01)

@@ -19,6 +19,7 @@ from omni_edge.runtime.live.sources import Heard
 from omni_edge.runtime.live.speaker import DeviceSpeaker
 
 RATE = 24000
+ATTEMPTS = 3
 CLOCK = RealClock()
 
 
@@ -88,7 +89,9 @@ def lose(speaker: DeviceSpeaker, microphone: DeviceMicrophone) -> dict[str, Any]
         if microphone._recording is not None and speaker._output is not None:
             break
     pause(0.5)
-    return play(speaker, microphone)
+    for _ in range(ATTEMPTS):
+        numbers = play(speaker, microphone)
+    return numbers
 
 
 def main() -> None:
