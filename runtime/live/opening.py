@@ -54,7 +54,8 @@ def open_camera(which: str | None, fps: float, position: Position) -> Camera:
     if which is not None and Path(which).is_file():
         return FileCamera(Path(which), fps, position)
     # A device may be absent now and come later; a library that is absent stays so.
-    if cameras() or which is not None:
+    cameras()  # says at once when it cannot work here at all
+    if which is not None:
         find_camera(which)
     return DeviceCamera(partial(open_capture, which), fps, position)
 
@@ -85,6 +86,6 @@ def open_speaker(which: str | None, clock: Clock, position: Position, rate: int)
 def _check_sound(which: str | None, clock: Clock, kind: Kind) -> None:
     if not isinstance(clock, RealClock):
         raise DeviceError(f"a {kind} cannot run faster than real time. Leave --fast out, or give a file in its place")
-    devices = sound_devices()
+    devices = sound_devices()  # says at once when it cannot work here at all
     if which is not None:
         choose_device(devices, which, kind)

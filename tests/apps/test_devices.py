@@ -41,12 +41,12 @@ def listed(monkeypatch):
 @pytest.fixture
 def tone(tmp_path: Path) -> Path:
     """Two seconds, the second of which is silent."""
-    samples = np.zeros(16000, np.int16)
-    samples[:8000] = np.round(16384 * np.sin(np.arange(8000) / 3))
+    samples = np.zeros(32000, np.int16)
+    samples[:16000] = np.round(16384 * np.sin(np.arange(16000) / 3))
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(8000)
+        file.setframerate(16000)
         file.writeframes(samples.tobytes())
     return tmp_path / "tone.wav"
 
@@ -170,10 +170,7 @@ class TestList:
 class TestLevel:
     def test_lines(self, inside, tone):
         result = inside("devices", "--level", "--mic", tone)
-        first, second = result.out.splitlines()
-        assert first.split() == ["-9.0", "dB,", "peak", "-6.0", "dB"]
-        assert second.endswith("dB") or second == "silence, peak silence"
-        assert float(first.split()[0]) > -10
+        assert result.out.splitlines() == ["  -9.0 dB, peak   -6.0 dB", "silence, peak silence"]
 
     def test_json_and_seconds(self, inside, tone):
         (line,) = inside("devices", "--level", "--mic", tone, "--json", "--seconds", "1").out.splitlines()
