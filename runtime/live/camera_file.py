@@ -84,8 +84,10 @@ def _frames(source: File) -> Generator[tuple[float, av.VideoFrame | None]]:
         end = None
         for frame in container.decode(stream):
             # Some files give no times; their frames follow each other at the file's rate.
-            timed = frame.pts is not None and frame.time_base is not None
-            seconds = float((frame.pts - start) * frame.time_base) if timed else (end or 0.0)
+            if frame.pts is None or frame.time_base is None:
+                seconds = end or 0.0
+            else:
+                seconds = float((frame.pts - start) * frame.time_base)
             yield seconds, frame
             end = seconds + length
         if end is None:

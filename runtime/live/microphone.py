@@ -13,7 +13,7 @@ from ...models.errors import DeviceError
 from .clock import Clock
 from .reopening import EVERY, Reopening
 from .resampling import Resampler
-from .sound_devices import OpenInput
+from .sound_streams import OpenInput
 from .sources import HEARD_RATE, Heard, Trouble
 from .watching import SoundWatch
 
@@ -90,7 +90,7 @@ class DeviceMicrophone:
     One that is missing, busy or lost is said once and tried again until it is there; silence comes meanwhile.
 
     Args:
-        open_device: opens it, or raises DeviceError (`sound_devices.open_input`).
+        open_device: opens it, or raises DeviceError (`sound_streams.open_input`).
         clock: real time.
         every: seconds between two attempts to open it.
     """

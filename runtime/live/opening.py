@@ -12,7 +12,8 @@ from .capture import cameras, find_camera, open_capture
 from .clock import Clock, RealClock
 from .microphone import DeviceMicrophone
 from .microphone_file import FileMicrophone
-from .sound_devices import Kind, choose_device, open_input, open_output, sound_devices
+from .sound_devices import Kind, choose_device, sound_devices
+from .sound_streams import open_input, open_output
 from .sources import Camera, Microphone, Position, Speaker
 from .speaker import DeviceSpeaker
 from .speaker_file import FileSpeaker

@@ -17,7 +17,7 @@ from .far_end import FarEnd
 from .playback import Playback
 from .reopening import EVERY, Reopening
 from .resampling import Resampler
-from .sound_devices import OpenOutput
+from .sound_streams import OpenOutput
 from .sources import HEARD_RATE, Played, Position, Trouble
 
 STALLED = 2.0
@@ -65,7 +65,7 @@ class DeviceSpeaker:
     One that is missing, busy, lost or stalled is said once and tried again until it is there.
 
     Args:
-        open_device: opens it, or raises DeviceError (`sound_devices.open_output`).
+        open_device: opens it, or raises DeviceError (`sound_streams.open_output`).
         clock: real time.
         position: the microphone's.
         rate: samples per second of what is written.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omni_edge.runtime.live import sound_devices
+from omni_edge.runtime.live import sound_devices, sound_streams
 from omni_edge.runtime.live.clock import RealClock
 from omni_edge.runtime.live.microphone import DeviceMicrophone
 from omni_edge.runtime.live.sources import Heard
@@ -101,9 +101,9 @@ def main() -> None:
         sound_devices.sound_devices = lambda: [
             replace(device, rate=rate, inputs=channels, outputs=channels) for device in real()
         ]
-    microphone = DeviceMicrophone(lambda put: sound_devices.open_input(None, put), CLOCK)
+    microphone = DeviceMicrophone(lambda put: sound_streams.open_input(None, put), CLOCK)
     speaker = DeviceSpeaker(
-        lambda wanted, fill: sound_devices.open_output(None, rate or wanted, fill), CLOCK, microphone.position, RATE
+        lambda wanted, fill: sound_streams.open_output(None, rate or wanted, fill), CLOCK, microphone.position, RATE
     )
     ear = Ear(microphone, speaker)
     ear.start()
