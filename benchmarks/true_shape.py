@@ -1,9 +1,9 @@
 """What a checkpoint of true shape costs: `python benchmarks/true_shape.py NAME --like CONFIG --files DIR --work DIR`.
 
-Writes a synthetic checkpoint (once), exports it at the given precision, loads it and lets it answer a short text with
-speech, at the default schedule of the flow and at the cheapest; each is a process of its own whose time and largest
-resident memory are noted. Puts what was found under NAME into true_shape.json, which also names the machine. Speech of
-noise is noise; only its cost means anything.
+Writes a synthetic checkpoint, exports it at the given precision, loads it and lets it answer a short text with speech,
+at the default schedule of the flow and at the cheapest; each is a process of its own whose time and largest resident
+memory are noted, under NAME in true_shape.json. A checkpoint or bundle that is there already is not made again, and
+what was noted of it stays. Speech of noise is noise; only its cost means anything.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -63,7 +64,7 @@ def measure(*command: str) -> Cost:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, and note it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the shape, in the file of results")
     parser.add_argument("--like", type=Path, required=True, help="config.json of the shape, or its folder")
@@ -74,25 +75,31 @@ def main() -> None:
     parser.add_argument("--codes", type=int, default=150)
     given = parser.parse_args()
     python, checkpoint, bundle = sys.executable, given.work / "checkpoint", given.work / given.precision
+    note = partial(_note, given.name)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB"
+    note(precision=given.precision, machine=machine)
     if not (checkpoint / "model.safetensors.index.json").exists():
         files = ["--files", str(given.files)] if given.files else []
         like = ["--like", str(given.like)]
         measure(python, "-m", "omni_edge.export.synthetic", *like, *files, str(checkpoint))
     omni_edge = (python, "-m", "omni_edge.apps.cli")
-    costs = {"export": measure(*omni_edge, "export", str(checkpoint), str(bundle), "--precision", given.precision)}
+    if not (bundle / "manifest.json").exists():
+        export = (*omni_edge, "export", str(checkpoint), str(bundle), "--precision", given.precision)
+        note(export=asdict(measure(*export)))
+    note(bundle_gb=round(sum(path.stat().st_size for path in bundle.iterdir()) / 1e9, 2))
     measure(python, "-c", LOAD, str(bundle))  # into the page cache
-    costs["load"] = measure(python, "-c", LOAD, str(bundle))
+    note(load=asdict(measure(python, "-c", LOAD, str(bundle))))
     ask = ("--text", "Hello", "--max-tokens", str(given.tokens), "--max-codes", str(given.codes), "--seed", "1")
     run = (*omni_edge, "run", "--model", str(bundle), *ask, "--out", str(given.work / "reply.wav"))
-    costs |= {"run": measure(*run), "run, cheapest flow": measure(*run, *CHEAPEST)}
-    result = {
-        "precision": given.precision,
-        "bundle_gb": round(sum(path.stat().st_size for path in bundle.iterdir()) / 1e9, 2),
-        **{name: asdict(cost) for name, cost in costs.items()},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB",
-    }
+    note(run=asdict(measure(*run)))
+    note(run_at_cheapest_flow=asdict(measure(*run, *CHEAPEST)))
+
+
+def _note(name: str, **found: object) -> None:
+    """Keep what was found, so that a measurement that is broken off is not lost."""
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**known, given.name: result}, indent=2) + "\n")
+    known[name] = known.get(name, {}) | found
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n")
 
 
 if __name__ == "__main__":
