@@ -16,6 +16,8 @@ from omni_edge.runtime.live.clock import RealClock, VirtualClock
 from omni_edge.runtime.live.microphone_file import BLOCK, FileMicrophone
 from omni_edge.runtime.live.resampling import Resampler
 
+RATE = 16000
+
 
 def heard(microphone, reads, timeout=1.0):
     return [event for _ in range(reads) for event in microphone.read(timeout)]
@@ -160,13 +162,13 @@ def test_an_hour_without_drift(kit, tmp_path):
         for event in microphone.read(1):
             assert event.start == expected
             expected += event.samples.size
-            if event.samples.max() > 0.5:
+            if event.samples.max() > 0.5 and event.start > (clicks or [0])[-1] + RATE:  # its top may be cut in two
                 clicks.append(event.start + int(event.samples.argmax()))
         for frame in kit.seen(camera.read()):
             value = frame.frame.mean()
             if value > 120 > before:
                 lights.append(frame.at)
             before = value
-    assert expected == 3600 * 16000
+    assert expected == 3600 * RATE
     assert len(clicks) == len(lights) == minutes - 1
-    assert max(abs(click - light) for click, light in zip(clicks, lights, strict=True)) < 0.04 * 16000
+    assert max(abs(click - light) for click, light in zip(clicks, lights, strict=True)) < 0.04 * RATE
