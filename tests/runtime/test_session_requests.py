@@ -13,6 +13,8 @@ import pytest
 from PIL import Image as Pillow
 
 from omni_edge.models.errors import MediaError, RequestError
+from omni_edge.runtime.audio_file import read_audio
+from omni_edge.runtime.clip import read_clip
 from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.messages import Audio, Image, Message, Part, Text, Tokens, Video, user
 from omni_edge.runtime.options import Options
@@ -158,6 +160,33 @@ def test_files_and_their_content_are_the_same(tmp_path, stages, ask):
         parts: tuple[Part, ...] = (Image(still), Video(clip, use_audio=True), Audio(clip), Text("?"))
         answers.append(ask(Session(stages), *parts))
     assert len({(answer.ids, answer.codes, answer.stats.prompt_rows) for answer in answers}) == 1
+
+
+def test_a_clip_as_arrays_is_what_its_file_holds(tmp_path, bundle, stages, ask):
+    encoded_clip(tmp_path / "clip.mkv")
+    clip, front = read_clip(tmp_path / "clip.mkv", bundle.manifest.vision), bundle.manifest.audio
+    sound = read_audio(tmp_path / "clip.mkv", front.rate, front.max_seconds).samples
+    whole = ask(Session(stages), Video(tmp_path / "clip.mkv", use_audio=True), "?")
+    for arrays in (Video(clip.frames, sound=sound), Video(clip.frames, use_audio=True, sound=sound, fps=2.0)):
+        assert (ask(Session(stages), arrays, "?").ids, whole.stats.prompt_rows) == (whole.ids, whole.stats.prompt_rows)
+    silent = ask(Session(stages), Video(clip.frames), "?")
+    assert silent.stats.prompt_rows < whole.stats.prompt_rows
+
+
+@pytest.mark.parametrize(
+    ("video", "words"),
+    [
+        (Video(FRAMES, use_audio=True), "have no sound of their own"),
+        (Video(b"", sound=SOUND), "its own sound and rate"),
+        (Video(b"", fps=1.0), "its own sound and rate"),
+        (Video(FRAMES, fps=0.0), "0 frames a second"),
+        (Video(FRAMES, fps=float("nan")), "nan frames a second"),
+        (Video(FRAMES, sound=SOUND[:100]), "too short"),
+    ],
+)
+def test_clips_that_cannot_be(video, words, session):
+    with pytest.raises((MediaError, RequestError), match=words):
+        session.respond(video)
 
 
 def test_arrays_are_what_their_files_hold(stages, ask):
