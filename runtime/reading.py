@@ -18,7 +18,7 @@ from .prompt import Prompt
 from .stages import Stages
 from .thinker import Reading
 
-RUN = 128
+RUN = 256
 """Most rows of one run: whoever waits for it to end waits no longer than for these."""
 Place = Callable[[int, Sequence[Span], Clock, int], Positions]
 """Like `mrope`."""
