@@ -59,7 +59,6 @@ class Yardstick(msgspec.Struct, frozen=True):
     """The reference's setting with something else changed."""
 
     what: str
-    judged: Rate
     mel_distance: float
 
 
@@ -122,8 +121,8 @@ def _lines(page: Page) -> Iterator[str]:
         "wrong* are those that pocketsphinx hears otherwise, and those that nano itself does, ± the standard error;",
         "*more* is against the reference's setting (rk4, 10 points, guided), sentence by sentence. *Mel distance* is",
         "the mean absolute difference from it in natural logarithms. *Rows* are what the network computes for a frame:",
-        "a guided evaluation counts twice. *Early* guidance lasts until time 0.25. Times are seconds for a second of",
-        "speech.",
+        "a guided evaluation counts twice. *Early* guidance lasts until time 0.25. Times are seconds of one processor",
+        "core for a second of speech.",
         "",
         *(f"- {name}: {value}" for name, value in page.about.items()),
         "",
@@ -147,9 +146,9 @@ def _lines(page: Page) -> Iterator[str]:
         cells += [] if row.shape_seconds is None else [f"{row.shape_seconds:.2f}"]
         yield f"| {' | '.join(cells)} |"
     yield from ("", *_choice(page.rows), "", "The reference's setting with something else changed:", "")
-    yield from ("| what | words wrong, judge | mel distance |", "|---|--:|--:|")
+    yield from ("| what | mel distance |", "|---|--:|")
     for each in page.yardsticks:
-        yield f"| {each.what} | {_rate(each.judged)} | {each.mel_distance:.3f} |"
+        yield f"| {each.what} | {each.mel_distance:.3f} |"
     yield from ("", "## Look-ahead", "")
     yield "The default, with codes coming a block at a time, against the same sentences at once. In eight bits rows are"
     yield "rounded by what else is in a chunk, so that a stream is not the whole even where its look-ahead is enough."

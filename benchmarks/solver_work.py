@@ -117,10 +117,10 @@ class Work:
             found.append(Said(done.text, voice, list(done.codes)))
         return found
 
-    def mels(self, flow: Flow, solver: Solver, seed: int = 0) -> Mels:
-        """Of all sentences, each at once."""
+    def mels(self, flow: Flow, solver: Solver, seed: int = 0, count: int | None = None) -> Mels:
+        """Of all sentences or the first ones, each at once."""
         noise = Noise(seed, self._settings.mel_bins)
-        return [flow.mel(np.array(each.codes), each.voice, noise, solver) for each in self.said]
+        return [flow.mel(np.array(each.codes), each.voice, noise, solver) for each in self.said[:count]]
 
 
 class Hearing:

@@ -10,6 +10,7 @@ interrupted goes on; only the times are taken anew. Needs the dev and judge extr
 from __future__ import annotations
 
 import argparse
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.models.manifest import SolverName
 from omni_edge.models.schedule import solver_times, time_points
 from omni_edge.models.store import resolve
+from omni_edge.quant.measures import mel_distance
 from omni_edge.runtime.engine import open_session
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.noise import Noise
@@ -35,27 +37,33 @@ HERE = Path(__file__).parent
 CHECKPOINT = HERE.parent / "models" / "nano" / "checkpoint"
 STRENGTH, EARLY = 0.5, 0.25
 """Of guidance, and the time until which it is given where that is early on only."""
+SETTINGS: dict[SolverName, dict[str, tuple[int, ...]]] = {
+    "euler": {"off": (2, 3, 4, 5), "on": (3, 5)},
+    "midpoint": {"off": (3,), "early": (5,), "on": (5,)},
+    "rk4": {"off": (2, 3, 10), "on": (10,)},
+}
+"""Time points, by solver and guidance."""
 POINTS: dict[SolverName, tuple[int, ...]] = {
-    "euler": (2, 3, 4, 5, 9),
-    "midpoint": (2, 3, 5),
-    "rk4": (2, 3, 10),
+    name: tuple(sorted({points for counts in kinds.values() for points in counts})) for name, kinds in SETTINGS.items()
 }
 REFERENCE = Solver("rk4", 10, STRENGTH)
 """As the reference class has it (FACTS §6.2)."""
 LOOKAHEADS = (1, 2, 3)
 FRAMES = 192
 """Of the speech that is timed: eight blocks of the published models."""
+FEW = 25
+"""Sentences that yardsticks and look-ahead are measured on, the first ones."""
 
 
 def settings() -> list[Solver]:
-    """All that are measured; guidance early on where there are intervals that begin later."""
-    found = []
-    for name, counts in POINTS.items():
-        for points in counts:
-            found += [Solver(name, points, 0.0), Solver(name, points, STRENGTH)]
-            if points >= 5:
-                found.append(Solver(name, points, STRENGTH, guided_until=EARLY))
-    return found
+    """All that are measured."""
+    given = {"off": (0.0, 1.0), "early": (STRENGTH, EARLY), "on": (STRENGTH, 1.0)}
+    return [
+        Solver(name, points, given[kind][0], guided_until=given[kind][1])
+        for name, kinds in SETTINGS.items()
+        for kind, counts in kinds.items()
+        for points in counts
+    ]
 
 
 def evaluations(solver: Solver, sway: float) -> tuple[int, int]:
@@ -151,48 +159,45 @@ class Measure:
         )
 
     def yardsticks(self) -> list[Yardstick]:
-        """What the reference itself comes to where something else than the solver is changed."""
+        """How far mels of the reference's setting lie apart where something else than the solver is changed."""
         work = self._work
+        reference = np.concatenate(work.mels(work.flow, REFERENCE, count=FEW))
         others = {
-            "another seed of the noise": lambda: work.mels(work.flow, REFERENCE, seed=1),
-            "the graph in floats": lambda: work.mels(work.exact, REFERENCE),
+            "another seed of the noise": work.mels(work.flow, REFERENCE, seed=1, count=FEW),
+            "the graph in floats": work.mels(work.exact, REFERENCE, count=FEW),
         }
-        found = []
-        for what, mels in others.items():
-            heard = self._hearing.heard(f"reference-{what.replace(' ', '-')}", mels)
-            found.append(Yardstick(what, rate(heard.judged, heard.words), heard.mel_distance))
-        return found
+        return [Yardstick(what, mel_distance(reference, np.concatenate(mels))) for what, mels in others.items()]
 
     def lookahead(self) -> dict[str, list[Off]]:
         """Of the default, on the graph that ships and on the same in floats, by graph."""
-        said = [(np.array(each.codes), each.voice) for each in self._work.said]
+        said = [(np.array(each.codes), each.voice) for each in self._work.said[:FEW]]
         graphs = {"ships": self._work.flow, "floats": self._work.exact}
         return {
             name: [off(flow, said, self._default, blocks) for blocks in LOOKAHEADS] for name, flow in graphs.items()
         }
 
     def seconds(self, rounds: int) -> dict[str, float]:
-        """For a second of speech, by setting."""
+        """Processor time of one thread for a second of speech, by setting."""
         codes = np.concatenate([each.codes for each in self._work.said])[: FRAMES // self._flow.repeats]
         noise, voice = Noise(0, self._flow.mel_bins), self._work.bundle.manifest.voices.default
         runs = {
             name_of(solver): lambda solver=solver: self._work.flow.mel(codes, voice, noise, solver)
             for solver in settings()
         }
-        return {name: taken * 100 / FRAMES for name, taken in medians(runs, rounds).items()}
+        return {name: taken * 100 / FRAMES for name, taken in medians(runs, rounds, time.process_time).items()}
 
 
 def shape_seconds(bundle: Bundle, rounds: int) -> dict[str, float]:
-    """For a second of speech on another bundle, by setting: its evaluations times what one takes."""
+    """The same on another bundle: a setting's evaluations times what one takes."""
     flow_settings = bundle.manifest.flow
-    flow = Flow(open_session(bundle, "flow", 0), flow_settings, bundle.path(flow_settings.tables))
+    flow = Flow(open_session(bundle, "flow", 1), flow_settings, bundle.path(flow_settings.tables))
     codes = np.random.default_rng(0).integers(0, flow_settings.codes, FRAMES // flow_settings.repeats)
     noise, voice = Noise(0, flow_settings.mel_bins), bundle.manifest.voices.default
     runs = {
         kind: lambda solver=solver: flow.mel(codes, voice, noise, solver)
         for kind, solver in (("alone", Solver("euler", 2, 0.0)), ("guided", Solver("euler", 2, STRENGTH)))
     }
-    times = {kind: seconds * 100 / FRAMES for kind, seconds in medians(runs, rounds).items()}
+    times = {kind: seconds * 100 / FRAMES for kind, seconds in medians(runs, rounds, time.process_time).items()}
     found = {}
     for solver in settings():
         total, guided = evaluations(solver, flow_settings.sway)
