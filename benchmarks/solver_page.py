@@ -165,7 +165,7 @@ def _choice(rows: Sequence[Row]) -> Iterator[str]:
     yield "The default is the cheapest setting whose words wrong, by the judge and by nano, are within one standard"
     yield f"error of the reference's, and whose mels lie at most {NEAR} times as far from the reference's as those of"
     yield f"{exact.evaluations} evaluations without guidance do ({exact.mel_distance:.3f}): what is left is then the"
-    yield "guidance, which no words hang on, and hardly the integration. That is"
+    yield "guidance, and hardly the integration. That is"
     yield f"**{chosen.solver} with {chosen.points} points, guidance {chosen.guidance}**: {chosen.rows} rows instead of"
     yield f"{most.rows}, at {chosen.mel_distance:.3f}. A single evaluation lies at {least.mel_distance:.3f}: it draws"
     yield "the mean of all that the noise could have become, which nano was trained for at time 0 and a published flow"
