@@ -18,7 +18,7 @@ from omni_edge.export.decoder import DecoderName
 from omni_edge.export.gguf import write_gguf
 from omni_edge.export.partial import fingerprint
 from omni_edge.export.precisions import BY_NAME, Precision, choose
-from omni_edge.export.subnetworks import write_decoder
+from omni_edge.export.subnetworks import write_decoder, write_prompt_graph
 from omni_edge.models.bundle import Bundle, describe_files, open_bundle, write_manifest
 from omni_edge.models.manifest import SUBNETWORKS, Graph
 
@@ -54,10 +54,12 @@ ROUNDS = (
     Round("int4", "q4_0", calibrated=True),
     Round("int8-128", "q4_k_m"),
     Round("int4-128"),
+    Round("int4-128+int8"),
     Round("int4-128", "q4_k_m", calibrated=True),
     Round("int4-asym"),
     Round("int4-asym", calibrated=True),
     Round("int4-mixed"),
+    Round("int4-mixed-128"),
     Round("int4-mixed", calibrated=True),
 )
 Passages = Mapping[DecoderName, Sequence[Passage]]
@@ -122,4 +124,7 @@ class Bundles:
 def _plain(checkpoint: Checkpoint, name: DecoderName, precision: Precision, folder: Path) -> tuple[str, ...]:
     if precision.engine == "llama":
         return write_gguf(checkpoint, name, folder, precision.name, lambda _: None)
-    return write_decoder(name, checkpoint, folder, precision.rounding, lambda _: None).files
+    files = write_decoder(name, checkpoint, folder, precision.rounding, lambda _: None).files
+    if precision.prompt:
+        files += write_prompt_graph(name, checkpoint, folder, precision.prompt, lambda _: None)
+    return files
