@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from .page import panels
 
 LETTERS: Mapping[SolverName, str] = {"euler": "E", "midpoint": "M", "rk4": "R"}
 GUIDED = {"off": "", "early": "e", "on": "g"}
-LEGEND = "E Euler, M midpoint, R 3/8 rule, and evaluations; g guided, e early on; underlined is the default"
+LEGEND = "E Euler, M midpoint, R 3/8 rule; g guided, e early; default underlined"
 NEAR = 1.2
 PANEL = 480
 """Height of a drawing."""
@@ -162,14 +163,17 @@ def _lines(page: Page) -> Iterator[str]:
 def _choice(rows: Sequence[Row]) -> Iterator[str]:
     chosen, exact, least = choose(rows), _exact(rows), min(rows, key=lambda row: row.rows)
     most = max(rows, key=lambda row: row.rows)
-    yield "The default is the cheapest setting whose words wrong, by the judge and by nano, are within one standard"
-    yield f"error of the reference's, and whose mels lie at most {NEAR} times as far from the reference's as those of"
-    yield f"{exact.evaluations} evaluations without guidance do ({exact.mel_distance:.3f}): what is left is then the"
-    yield "guidance, and hardly the integration. That is"
-    yield f"**{chosen.solver} with {chosen.points} points, guidance {chosen.guidance}**: {chosen.rows} rows instead of"
-    yield f"{most.rows}, at {chosen.mel_distance:.3f}. A single evaluation lies at {least.mel_distance:.3f}: it draws"
-    yield "the mean of all that the noise could have become, which nano was trained for at time 0 and a published flow"
-    yield "was not, so that nano's words say little about theirs."
+    yield from wrap(
+        f"The default is the cheapest setting whose words wrong, by the judge and by nano, are within one standard "
+        f"error of the reference's, and whose mels lie at most {NEAR} times as far from the reference's as those of "
+        f"{exact.evaluations} evaluations without guidance do ({exact.mel_distance:.3f}): what is left is then the "
+        f"guidance, and hardly the integration. That is **{chosen.solver} with {chosen.points} points, guidance "
+        f"{chosen.guidance}**: {chosen.rows} rows instead of {most.rows}, at {chosen.mel_distance:.3f}. A single "
+        f"evaluation lies at {least.mel_distance:.3f}: it draws the mean of all that the noise could have become, "
+        f"which nano was trained for at time 0 and a published flow was not, so that nano's words say little about "
+        f"theirs.",
+        118,
+    )
 
 
 def _rate(rate: Rate, sign: str = "") -> str:
