@@ -92,7 +92,7 @@ def bar_plot(bars: Sequence[Bar], kinds: Sequence[str], x_label: str, y_label: s
 def course_plot(
     courses: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str, alt: str, *, height: int = 270
 ) -> str:
-    """How values go on, as dots on two axes that begin at 0, with a name beside the last dot of each course.
+    """How values go on, as dots on two axes that begin at 0; names and colours stand to their right.
 
     Args:
         courses: (x, y) by name, x rising.
@@ -100,19 +100,20 @@ def course_plot(
         alt: what the plot says, in words.
         height: of the drawing.
     """
-    floor, room = height - BOTTOM, WIDTH - LEFT - RIGHT - 120
+    floor, room = height - BOTTOM, WIDTH - LEFT - RIGHT - 40 - LETTER * max(map(len, courses))
     right, across = _linear(max(x for course in courses.values() for x, _ in course))
     top, up = _linear(max(y for course in courses.values() for _, y in course))
     spots = {
         name: [(LEFT + room * x / right, floor - (floor - TOP) * y / top) for x, y in course]
         for name, course in courses.items()
     }
-    lines = [_horizontal(floor - (floor - TOP) * tick / top, f"{tick:g}") for tick in up]
+    lines = [_horizontal(floor - (floor - TOP) * tick / top, f"{tick:g}", LEFT + room) for tick in up]
     lines += [_text(LEFT + room * tick / right, floor + 18, f"{tick:g}", "middle") for tick in across]
-    heights = _apart([course[-1] for course in spots.values()], list(spots))
     for index, (name, course) in enumerate(spots.items()):
+        place = (LEFT + room + 24, TOP + 12 + 20 * index)
         lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" class="c{index % 6}"/>' for x, y in course]
-        lines.append(_text(course[-1][0] + 12, heights[index] + 4, name, "start"))
+        lines.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="5" class="c{index % 6}"/>')
+        lines.append(_text(place[0] + 12, place[1] + 4, name, "start"))
     lines += [_text(LEFT + room / 2, height - 6, x_label, "middle"), _vertical_title(y_label, height)]
     return _drawing(height, lines, alt)
 
@@ -183,8 +184,8 @@ def _vertical_title(text: str, height: int) -> str:
     return f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(text)}</text>'
 
 
-def _horizontal(y: float, label: str) -> str:
-    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
+def _horizontal(y: float, label: str, right: float = WIDTH - RIGHT) -> str:
+    line = f'<line x1="{LEFT}" x2="{right:g}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
     return line + _text(LEFT - 8, y + 4, label, "end")
 
 
