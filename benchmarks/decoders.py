@@ -19,6 +19,7 @@ from statistics import median
 
 import numpy as np
 
+from omni_edge.apps.bench.raw_llama import RawLlama
 from omni_edge.export.checkpoint import Checkpoint
 from omni_edge.export.decoder import DecoderName
 from omni_edge.export.gguf import write_gguf
@@ -31,7 +32,6 @@ from omni_edge.runtime.engine import session_of
 from omni_edge.runtime.llama import LlamaDecoder
 
 from .page import processor
-from .raw_llama import RawLlama
 
 PEER = "llama.cpp q4_0"
 KINDS: dict[DecoderName, tuple[str, ...]] = {

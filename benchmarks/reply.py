@@ -53,7 +53,7 @@ class Course:
     resident: list[int]
 
     def costs(self) -> list[tuple[float, float]]:
-        """(minutes of speech, seconds of all cores for a second of speech there): what other programs do does not show."""
+        """(minutes of speech, seconds of all cores for a second there), in which other programs do not show."""
         spans = zip(self.speech_s, self.speech_s[1:], self.cpu_s, self.cpu_s[1:], strict=False)
         return [(two / 60, (end - begin) / (two - one)) for one, two, begin, end in spans]
 

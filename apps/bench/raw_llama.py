@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from omni_edge.models.llama import LlamaGraph
+from ...models.llama import LlamaGraph, core_count
 
 
 class RawLlama:
@@ -16,7 +16,7 @@ class RawLlama:
         path: a GGUF file.
         rows: that the cache holds.
         batch: most tokens of one call.
-        threads: of one operator.
+        threads: of one operator; 0 is one a core.
     """
 
     def __init__(self, path: Path, rows: int, batch: int, threads: int) -> None:
@@ -24,7 +24,7 @@ class RawLlama:
         self._library: Any = self._graph.library
         parameters = self._library.llama_context_default_params()
         parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = rows, batch, batch
-        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.n_threads = parameters.n_threads_batch = threads or core_count()
         self._handle = self._library.llama_init_from_model(self._graph.handle, parameters)
         self._memory = self._library.llama_get_memory(self._handle)
         self._batch = batch
