@@ -174,3 +174,25 @@ def test_every_way_of_solving_is_measured_once(load):
     assert counts["rk4-10-on"] == (36, 36)
     assert counts["euler-5-off"] == (4, 0)
     assert counts["midpoint-5-early"] == (8, 4)
+
+
+def test_a_long_reply_that_grows_is_seen(load):
+    reply = load("reply")
+    steady = reply.Course(
+        [float(n) for n in range(1, 41)], [0.5 * n for n in range(1, 41)], [9_000_000, *[10_000_000] * 39]
+    )
+    assert steady.summary()["growth_mb"] == 0
+    assert steady.summary()["last_over_first"] == 1
+    assert steady.summary()["cost_first_tenth"] == 0.5
+    grown = reply.Course(steady.speech_s, [0.01 * n * n for n in range(1, 41)], [n * 1_000_000 for n in range(1, 41)])
+    assert grown.summary()["growth_mb"] == 35
+    assert grown.summary()["last_over_first"] > 5
+    assert [minute for minute, _ in grown.costs()] == [n / 60 for n in range(2, 41)]
+
+
+def test_the_picture_of_long_replies_has_a_dot_a_sample(load):
+    reply = load("reply")
+    course = reply.Course([60.0, 120.0, 180.0], [1.0, 2.0, 3.0], [10**8] * 3)
+    drawn = ElementTree.fromstring(reply.picture({"whole reply": course}))
+    # Three of memory, two of cost, and the name's own in either.
+    assert sum(each.tag.endswith("circle") for each in drawn.iter()) == 3 + 2 + 2
