@@ -125,10 +125,10 @@ def test_listening_on_llama_says_the_same(both, ask, rng):
         while turn.step():
             pass
     answer = list(turn.answer())[-1]
-    expected = ask(Session(load_stages(both, threads=1, engine="onnx")), Audio(samples))
+    expected = ask(Session(load_stages(both, threads=1, engine="onnx")), Audio(samples), max_tokens=4)
     assert isinstance(answer, Done)
     assert answer.stats.listened_rows >= 100
-    assert answer.ids[:6] == expected.ids
+    assert answer.ids == expected.ids
     with pytest.raises(RequestError, match=r"llama\.cpp cannot follow"):
         session.listen(CHEAP, video=True)
     assert ask(session, "Hello").ids
