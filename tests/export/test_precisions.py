@@ -6,6 +6,7 @@ from omni_edge.export.gguf import GGUF_KINDS
 from omni_edge.export.precisions import BY_NAME, RECIPES, choose
 from omni_edge.models.errors import RequestError
 from omni_edge.models.manifest import SUBNETWORKS
+from omni_edge.quant.blocks import Scheme
 
 pytestmark = pytest.mark.torch
 
@@ -67,3 +68,10 @@ def test_a_recipe_names_a_kind_for_each():
 
 def test_every_kind_has_one_name():
     assert len(BY_NAME) == len(set(BY_NAME)) > len(GGUF_KINDS)
+
+
+@pytest.mark.parametrize(("kind", "block"), [("int4-mixed", 32), ("int4-mixed-128", 128)])
+def test_a_mix_is_in_blocks_of_one_size(kind, block):
+    rounding = BY_NAME[kind].rounding
+    assert rounding.of("layers.0.self_attn.q_proj.weight+k_proj+v_proj") == Scheme(8, block)
+    assert rounding.of("layers.0.mlp.gate_proj.weight+up_proj") == Scheme(4, block)
