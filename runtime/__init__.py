@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .lazy import names_of
+
 if TYPE_CHECKING:
     from ..models.manifest import Sampling
     from .events import AudioDelta, Done, Event, Notice, Statistics, TextDelta
@@ -53,13 +55,4 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the package itself costs next to nothing to import (PEP 562)."""
-    from importlib import import_module
-
-    for module, names in _PLACES.items():
-        if name in names:
-            value = getattr(import_module(module, __name__), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = names_of(__name__, _PLACES)

@@ -151,6 +151,18 @@ class Session:
         self._stages.thinker.keep(kept)
         self._stages.speech.keep(len(kept))
 
+    def take_back(self) -> None:
+        """The last question is as if it had not been asked, whatever was answered: its user went on speaking.
+
+        Raises:
+            RequestError: a response or a turn is still going on, or no question was asked since the last one taken back.
+        """
+        self._check_free()
+        if self._said is None:
+            raise RequestError("there is no question that could be taken back")
+        self._history = list(self._said.messages[:-1])
+        self._said = self._asked = None
+
     def _decide(self, options: Options | None) -> Plan:
         plan = decide(options or Options(), self.manifest)
         if plan.speech:

@@ -46,10 +46,12 @@ class TurnSettings:
     def check(self) -> None:
         """Refuse numbers that cannot be, with a RequestError."""
         if not HYSTERESIS < self.threshold < 1:
-            raise RequestError(f"a threshold of {self.threshold:g} cannot be; use more than {HYSTERESIS} and less than 1")
+            raise RequestError(
+                f"a threshold of {self.threshold:g} cannot be; use more than {HYSTERESIS} and less than 1"
+            )
         if not 0 < self.silence <= 10:
             raise RequestError(f"a silence of {self.silence:g} s cannot end a turn; use more than 0 and at most 10")
-        if not (0 <= self.prefix <= 2 and 0 < self.minimum <= 2 and 0 < self.pause):
+        if not (0 <= self.prefix <= 2 and 0 < self.minimum <= 2 and self.pause > 0):
             raise RequestError("prefix and minimum are 0 to 2 seconds, and a pause is longer than 0")
 
 
@@ -121,6 +123,7 @@ class Turns:
     def __init__(self, settings: TurnSettings) -> None:
         settings.check()
         self._settings = settings
+        self._prefix = round(settings.prefix * HEARD_RATE)
         self._minimum = _frames(settings.minimum)
         self._silence = _frames(settings.silence)
         self._pause = min(_frames(settings.pause), self._silence)
@@ -135,6 +138,16 @@ class Turns:
     def is_speech(self) -> bool:
         """Whether a turn goes on."""
         return self._state in (_State.SPEAKING, _State.PAUSING)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is not even an onset."""
+        return self._state is _State.SILENT
+
+    @property
+    def reach(self) -> int:
+        """The first sample that a turn may still begin with, while none goes on."""
+        return max(self._from, (self._now if self.is_silent else self._onset) - self._prefix)
 
     def reset(self, at: int) -> None:
         """Nobody speaks; the next frame begins at a sample. No turn will reach back before it."""
@@ -154,7 +167,7 @@ class Turns:
         """The user wants to talk from this sample on."""
         if self.is_speech:
             return []
-        self._state, self._onset, self._end = _State.SPEAKING, at, at
+        self._state, self._onset, self._end, self._quiet = _State.SPEAKING, at, at, 0
         return [SpeechStarted(at)]
 
     def release(self, at: int) -> list[TurnEvent]:
@@ -173,8 +186,8 @@ class Turns:
             events.append(Resumed(begin))
         self._speech, self._quiet, self._end = self._speech + 1, 0, self._now
         if self._state is _State.PERHAPS and self._speech >= self._minimum:
+            events.append(SpeechStarted(self.reach))
             self._state = _State.SPEAKING
-            events.append(SpeechStarted(max(self._from, self._onset - round(self._settings.prefix * HEARD_RATE))))
         return events
 
     def _quiet_frame(self) -> list[TurnEvent]:
