@@ -90,22 +90,23 @@ class JsonOutput:
 
     def done(self, event: Done, wav: Path | None) -> None:
         """See Output."""
-        self._print(
-            {
-                "type": "done",
-                "text": event.text,
-                "ids": event.ids,
-                "codes": event.codes,
-                "samples": event.samples,
-                "rate": event.rate,
-                "wav": None if wav is None else str(wav),
-                "stats": asdict(event.stats),
-            }
-        )
+        self._print({"type": "done", **done_fields(event), "wav": None if wav is None else str(wav)})
 
     def _print(self, event: dict[str, Any]) -> None:
         # In ASCII, which every encoding of stdout can write, as it can a path that is no Unicode.
         print(json.dumps(event), file=self._out, flush=True)
+
+
+def done_fields(event: Done) -> dict[str, Any]:
+    """What JSON says of a complete response."""
+    return {
+        "text": event.text,
+        "ids": event.ids,
+        "codes": event.codes,
+        "samples": event.samples,
+        "rate": event.rate,
+        "stats": asdict(event.stats),
+    }
 
 
 def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""omni-edge run: one question, one answer, written and spoken."""
+"""omni-edge run: one question and its answer, or a live conversation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _Many = list[str] | None
 _TURN = "What you say and show, in the order given"
 _ANSWER = "The answer"
 _DETAIL = "How it is computed"
+_LIVE = "A live conversation (when nothing is asked above)"
 
 
 class SolverChoice(str, Enum):
@@ -25,6 +26,15 @@ class SolverChoice(str, Enum):
     EULER = "euler"
     MIDPOINT = "midpoint"
     RK4 = "rk4"
+
+
+class EchoChoice(str, Enum):
+    """What keeps a conversation from hearing itself."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+    HALF_DUPLEX = "half-duplex"
 
 
 def register(app: typer.Typer) -> None:
@@ -75,13 +85,53 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     ] = None,
     engine: Annotated[EngineOption, typer.Option(help=ENGINE_HELP, rich_help_panel=_DETAIL)] = EngineOption.AUTO,
     threads: Annotated[int, typer.Option(help="Threads; 0 is one a core.", rich_help_panel=_DETAIL)] = 0,
+    mic: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Microphone, or a file in its place.", rich_help_panel=_LIVE)
+    ] = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME|none", help="Loudspeaker, or a wav in its place.", rich_help_panel=_LIVE),
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME|default", help="Show what it sees.", rich_help_panel=_LIVE)
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Files play as fast as the work allows.", rich_help_panel=_LIVE)
+    ] = False,
+    push_to_talk: Annotated[
+        bool, typer.Option("--push-to-talk", help="Space begins and ends your turns.", rich_help_panel=_LIVE)
+    ] = False,
+    interrupt: Annotated[bool, typer.Option(help="Speaking stops the answer.", rich_help_panel=_LIVE)] = True,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability that counts as speech.", rich_help_panel=_LIVE)
+    ] = None,
+    silence: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Quiet that ends your turn.", rich_help_panel=_LIVE)
+    ] = None,
+    pause: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Quiet to prepare the answer after.", rich_help_panel=_LIVE)
+    ] = None,
+    echo: Annotated[
+        EchoChoice, typer.Option(help="What keeps the model from hearing itself.", rich_help_panel=_LIVE)
+    ] = EchoChoice.AUTO,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep both sides and all events.", rich_help_panel=_LIVE)
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Hear again what you said in a saved one.", rich_help_panel=_LIVE),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout, nothing else.")] = False,
 ) -> None:
-    """Ask with text, sounds, pictures and clips; the answer is written as it comes, then spoken into a file.
+    """Ask with text, sounds, pictures and clips; the answer is written as it comes, and spoken into a file.
 
     Text and media keep the order given:
 
         omni-edge run --image a.jpg --text "and now this:" --image b.jpg --text "What has changed?"
+
+    Without any, talk: a live conversation by microphone and loudspeaker.
+
+        omni-edge run --camera default
     """
     # What is heavy is imported here, so that --help stays quick.
     from ..models.errors import RequestError
@@ -89,12 +139,33 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     from ..runtime.loading import load
     from ..runtime.messages import system as system_message
     from ..runtime.options import Options
+    from .live.options import LiveOptions
     from .output import JsonOutput, TerminalOutput, show
     from .parts import parts_of
+    from .terminal import on_terminal
 
     parts = parts_of(context.meta[KEY], use_audio_in_video, sys.stdin)
-    if not parts:
+    live = LiveOptions(
+        mic=mic,
+        speaker=speaker,
+        camera=camera,
+        fast=fast,
+        push_to_talk=push_to_talk,
+        interrupt=interrupt,
+        threshold=threshold,
+        silence=silence,
+        pause=pause,
+        echo=echo.value,
+        save=save,
+        replay=replay,
+        out=out,
+        as_json=as_json,
+    )
+    if parts and (mic, speaker, camera, save, replay) != (None,) * 5:
+        raise RequestError("a live conversation takes no --text, --audio, --image or --video; say and show it live")
+    if not parts and mic is None and replay is None and not on_terminal(sys.stdin):
         raise RequestError("there is nothing to answer; give --text, --audio, --image or --video (omni-edge run -h)")
+    live.check()
     options = Options(
         speech=speech,
         voice=voice,
@@ -109,9 +180,15 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     )
     history = () if system is None else (system_message(system),)
     session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
-    output = JsonOutput(sys.stdout) if as_json else TerminalOutput(sys.stdout, sys.stderr)
-    for note in (notice_of(session.manifest), *session.notes):
-        output.notice(note)
+    notices = [note for note in (notice_of(session.manifest), *session.notes) if note]
     if speech and system is not None and system != session.manifest.speech_prompt:
-        output.notice("this model learnt to speak under its own system prompt; with another its speech may suffer")
+        notices.append("this model learnt to speak under its own system prompt; with another its speech may suffer")
+    if not parts:
+        from .live.running import converse
+
+        converse(session, live, options, notices)
+        return
+    output = JsonOutput(sys.stdout) if as_json else TerminalOutput(sys.stdout, sys.stderr)
+    for note in notices:
+        output.notice(note)
     show(session.respond(*parts, options=options), output, out if speech else None, session.manifest.vocoder.rate)

@@ -155,7 +155,7 @@ class Session:
         """The last question is as if it had not been asked, whatever was answered: its user went on speaking.
 
         Raises:
-            RequestError: a response or a turn is still going on, or no question was asked since the last one taken back.
+            RequestError: a response or a turn is still going on, or nothing was asked since the last time.
         """
         self._check_free()
         if self._said is None:

@@ -76,10 +76,8 @@ class Conversation:
         self._video = settings.video
         self._events: queue.SimpleQueue[LiveEvent | None] = queue.SimpleQueue()
         tell = self._events.put
-        self._mind = Mind(session, clock, settings.budget, tell, lambda *reply: self._floor.settled(*reply))
-        self._voice = Voice(
-            self._speaker, clock, position, self._begun, self._spoke, lambda reply: self._floor.played(reply)
-        )
+        self._mind = Mind(session, clock, settings.budget, tell, self._settled)
+        self._voice = Voice(self._speaker, clock, position, self._begun, self._spoke, self._played)
         self._floor = Floor(manifest, settings, self._mind, self._voice, self._speaker, position, tell)
         self.muted = False
         """Whether the microphone counts as silent."""
@@ -113,6 +111,12 @@ class Conversation:
         return reply is not None and reply.decided is not None
 
     @property
+    def is_speaking(self) -> bool:
+        """Whether a reply sounds."""
+        reply = self._floor.reply
+        return reply is not None and reply.first_sound is not None
+
+    @property
     def voice(self) -> str:
         """Who speaks the next replies; whom the model does not know is refused with a RequestError."""
         return self._floor.options.voice or self._default_voice
@@ -121,8 +125,10 @@ class Conversation:
     def voice(self, name: str) -> None:
         self._floor.set_voice(name)
 
-    def hear(self, samples: NDArray[np.float32]) -> None:
+    def hear(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """What came from the microphone next: mono f32 [n] at 16 kHz, any n, silence included; some ms of work.
+
+        Returns what of it, or of some ms before it, counts as said by the user, without echo.
 
         What goes wrong unexpectedly in the conversation's threads is raised here.
         """
@@ -131,7 +137,9 @@ class Conversation:
             self._events.put(trouble)
         self._heard += samples.size
         given = np.zeros_like(samples) if self.muted else samples
-        self._floor.hear(self._ears.step(given, self._speaker.far()))
+        heard = self._ears.step(given, self._speaker.far())
+        self._floor.hear(heard)
+        return heard
 
     def see(self, seen: Seen) -> None:
         """A frame of the camera, before the sound that is heard after it. Ignored unless the settings say video."""
@@ -189,11 +197,17 @@ class Conversation:
 
     def _begun(self, reply: Reply) -> None:
         assert reply.first_sound is not None
-        self._events.put(ReplyStarted((reply.first_sound - reply.end) / HEARD_RATE))
+        self._events.put(ReplyStarted(reply.first_sound, (reply.first_sound - reply.end) / HEARD_RATE))
 
     def _spoke(self, _: Reply, piece: Piece) -> None:
         if piece is not None:
             self._events.put(piece)
+
+    def _played(self, reply: Reply) -> None:
+        self._floor.played(reply)
+
+    def _settled(self, reply: Reply, played: int | None, said: str) -> None:
+        self._floor.settled(reply, played, said)
 
     def _work(self, work: Callable[[Hold], None], hold: Hold) -> None:
         try:

@@ -25,11 +25,11 @@ class Driver:
         self._conversation = conversation
         self._microphone = microphone
         self._camera = camera
-        self.sees = camera is not None
+        self.has_camera = self.sees = camera is not None
         """Whether what the camera gives is passed on."""
 
     def step(self) -> NDArray[np.float32]:
-        """Pass on what is new; waits for it, but not long. Returns the sound, [n]."""
+        """Pass on what is new; waits for it, but not long. Returns what counts as said by the user, [n]."""
         came = self._microphone.read(PATIENCE)
         for event in self._camera.read() if self._camera is not None else []:
             if isinstance(event, Trouble):
@@ -42,6 +42,4 @@ class Driver:
                 pieces.append(event.samples)
             else:
                 self._conversation.trouble(event)
-        sound = np.concatenate(pieces)
-        self._conversation.hear(sound)
-        return sound
+        return self._conversation.hear(np.concatenate(pieces))

@@ -32,6 +32,8 @@ class UserEnded:
 class ReplyStarted:
     """The first sample of a reply goes to the loudspeaker."""
 
+    at: int
+    """Sample of the microphone that was in the air then."""
     first_sound_s: float
     """Since the end of the user's speech; see TurnDone."""
 

@@ -102,7 +102,7 @@ class Floor:
             self._send()
             if self._turns.is_speech and self._recent.now - self._start > self._longest:
                 self._tell(
-                    Trouble(f"the model hears {self._manifest.audio.max_seconds} s at once; answering that much")
+                    Trouble(f"no more than {self._manifest.audio.max_seconds} s can be heard at once; answering those")
                 )
                 self._on(*self._turns.release(self._recent.now))
             reach = self._start if self._turns.is_speech else self._turns.reach

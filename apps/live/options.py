@@ -1,0 +1,79 @@
+"""What the user asked of a live conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...models.errors import RequestError
+from ...runtime.live.settings import EchoMode, Settings
+from ...runtime.live.turns import TurnSettings
+from ...runtime.options import Options
+from .saving import USER
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """As given on the command line."""
+
+    mic: str | None
+    """File, index or name; None is the default device."""
+    speaker: str | None
+    """"none", a wav file, index or name; None is the default device, or `out` when a file is the microphone."""
+    camera: str | None
+    """File, index, name, or "default"; None is no camera."""
+    fast: bool
+    """Files play as fast as the work allows."""
+    push_to_talk: bool
+    interrupt: bool
+    threshold: float | None
+    silence: float | None
+    pause: float | None
+    echo: EchoMode
+    save: Path | None
+    """Folder for what was said."""
+    replay: Path | None
+    """Folder of a saved conversation whose user speaks again."""
+    out: Path
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse what cannot be, before a model is loaded.
+
+        Raises:
+            RequestError: two microphones are named, or no conversation is in the folder.
+        """
+        if self.replay is not None and self.mic is not None:
+            raise RequestError("--replay is heard in place of a microphone; leave --mic out")
+        if self.replay is not None and not (self.replay / USER).is_file():
+            raise RequestError(f"{self.replay} holds no saved conversation; --save FOLDER makes one")
+        self.turns().check()
+
+    @property
+    def microphone(self) -> str | None:
+        """What is heard."""
+        return self.mic if self.replay is None else str(self.replay / USER)
+
+    @property
+    def loudspeaker(self) -> str | None:
+        """What is spoken through."""
+        named = self.microphone
+        if self.speaker is None and named is not None and Path(named).is_file():
+            return str(self.out)
+        return self.speaker
+
+    def turns(self) -> TurnSettings:
+        """When a turn begins and ends."""
+        own = TurnSettings()
+        return TurnSettings(
+            threshold=own.threshold if self.threshold is None else self.threshold,
+            silence=own.silence if self.silence is None else self.silence,
+            pause=own.pause if self.pause is None else self.pause,
+            push_to_talk=self.push_to_talk,
+        )
+
+    def settings(self, options: Options) -> Settings:
+        """How the conversation is led; `options` are those of its replies."""
+        # What was saved is free of echo, and what it was the echo of is not heard this time.
+        echo = "off" if self.replay is not None else self.echo
+        return Settings(self.turns(), self.interrupt, echo, options, video=self.camera is not None)
