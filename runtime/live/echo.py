@@ -1,9 +1,4 @@
-"""Keeping a conversation from hearing itself.
-
-Measured with speech of one voice played into rooms of 2 to 80 ms delay at -20 dB, ten of each, on this file's canceller
-(`benchmarks/live_echo.py`): the echo is taken down by 29 dB and never taken for speech, without it always; a user who
-speaks over it is heard every time, 5 dB quieter.
-"""
+"""Keeping a conversation from hearing itself."""
 
 from __future__ import annotations
 
@@ -23,6 +18,16 @@ FRAME = HEARD_RATE // 100
 TAIL = 0.25
 """Seconds that a room goes on sounding after the loudspeaker."""
 FULL_SCALE = 32767
+LOUD = 10 ** (-35 / 20)
+"""Level from which what is played should come back, if it does."""
+INAUDIBLE = 10 ** (-45 / 20)
+"""An echo quieter than this, beside what is played, is not taken for speech."""
+SPREAD = 10
+"""Frames that an echo may be late: 100 ms."""
+REMEMBERED, ENOUGH = 200, 10
+"""Frames, of those in which there could be an echo, that the search for one looks at: at most, and at least."""
+QUIETEST = 20
+"""Per cent of them that show the echo alone; in others a user may have spoken."""
 
 
 class Ears(Protocol):
@@ -75,8 +80,27 @@ class FarTrack:
         return frame
 
 
+class EchoSearch:
+    """Whether the loudspeaker is heard at all; with headphones it is not."""
+
+    def __init__(self) -> None:
+        self._played: deque[float] = deque(maxlen=SPREAD)
+        self._shares: deque[float] = deque(maxlen=REMEMBERED)
+
+    def step(self, near: NDArray[np.float32], far: NDArray[np.float32]) -> bool:
+        """A frame of the microphone and what was played beside it; True as long as nothing else is known."""
+        self._played.append(_level(far))
+        steady = min(self._played)
+        if steady >= LOUD:
+            self._shares.append(_level(near) / steady)
+        return len(self._shares) < ENOUGH or float(np.percentile(self._shares, QUIETEST)) > INAUDIBLE
+
+
 class Canceller:
     """WebRTC's echo canceller. Its sound comes one frame late, so that what is played at the same time is known.
+
+    It takes a user for an echo for some seconds when there is none to learn from, so it is left out where EchoSearch
+    finds none.
 
     Args:
         rate: of what is played; 16, 24, 32 or 48 kHz.
@@ -105,11 +129,13 @@ class Canceller:
         cleaned: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
         while self._near.size >= 2 * FRAME:
             frame, self._near = self._near[:FRAME], self._near[FRAME:]
-            self._module.process_reverse_stream(self._frame(self._far.take(self._now, FRAME), self._rate))
+            far = self._far.take(self._now, FRAME)
+            self._module.process_reverse_stream(self._frame(far, self._rate))
             self._module.set_stream_delay_ms(0)
             given = self._frame(frame, HEARD_RATE)
             self._module.process_stream(given)
-            cleaned.append((np.frombuffer(bytes(given.data), np.int16) / FULL_SCALE).astype(np.float32))
+            without = (np.frombuffer(bytes(given.data), np.int16) / FULL_SCALE).astype(np.float32)
+            cleaned.append(without if self._search.step(frame, far) else frame)
             self._now += FRAME
         return np.concatenate(cleaned)
 
@@ -117,6 +143,7 @@ class Canceller:
         """See Ears."""
         self._module = self._library.AudioProcessingModule(echo_cancellation=True)
         self._far = FarTrack(self._rate)
+        self._search = EchoSearch()
         self._near = np.zeros(0, np.float32)
         self._now = 0
 
@@ -176,6 +203,10 @@ def ears(mode: EchoMode, rate: int) -> tuple[Ears, str]:
                 raise
             return HalfDuplex(), f"half-duplex: you are not heard while the answer sounds. {error}"
     return HalfDuplex(), ""
+
+
+def _level(samples: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
 
 
 def _library() -> Any:

@@ -245,7 +245,7 @@ class Floor:
             self._mind.put(More(self._recent.since(self._sent), self._due()))
             self._sent = self._recent.now
             self._answer(at)
+        self._tell(UserEnded(at, at - self._start))
         if self.reply is not None:
             self.reply.end = at
             self.reply.confirm(self._position())
-        self._tell(UserEnded(at, at - self._start))
