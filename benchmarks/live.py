@@ -114,7 +114,7 @@ def barge_in(session: Session) -> None:
 
 def _interrupt(session: Session, share: float, seed: int) -> Interruption:
     session.reset()
-    room = Room(session, SETTINGS, RealClock(), seed)
+    room = Room(session, replace(SETTINGS, echo="off"), RealClock(), seed)
     list(room.say(question("say the triangle is right of the circle", seed)))
     while not any(isinstance(event, ReplyStarted) for event in room.step()):
         pass

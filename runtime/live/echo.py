@@ -24,7 +24,7 @@ INAUDIBLE = 10 ** (-45 / 20)
 """An echo quieter than this, beside what is played, is not taken for speech."""
 SPREAD = 10
 """Frames that an echo may be late: 100 ms."""
-REMEMBERED, ENOUGH = 200, 10
+REMEMBERED, ENOUGH = 200, 5
 """Frames, of those in which there could be an echo, that the search for one looks at: at most, and at least."""
 QUIETEST = 20
 """Per cent of them that show the echo alone; in others a user may have spoken."""
