@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_edge.models.nano.world.hearing import RATE
-from omni_edge.runtime import AudioDelta, Audio, Done, Options, Session, load
+from omni_edge.runtime import Audio, Done, Options, Session, load
 from omni_edge.runtime.live.clock import RealClock
 from omni_edge.runtime.live.events import LiveEvent, ReplyStarted, TurnDone, UserStarted
 from omni_edge.runtime.live.settings import Settings
@@ -77,7 +77,7 @@ def long_question(seconds: float) -> NDArray[np.float32]:
 def _asked(session: Session, sound: NDArray[np.float32], seed: int) -> TurnDone:
     session.reset()
     room = Room(session, SETTINGS, RealClock(), seed)
-    events = [*room.say(sound), *room.wait(4)]
+    events = [*room.say(sound), *room.wait(2 + sound.size / RATE)]
     room.close()
     return next(event for event in events if isinstance(event, TurnDone))
 

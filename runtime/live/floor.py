@@ -95,9 +95,10 @@ class Floor:
     def hear(self, samples: NDArray[np.float32]) -> None:
         """What the user may have said next."""
         with self._lock:
-            self._recent.hear(np.zeros_like(samples) if self._is_deaf else samples)
+            heard = np.zeros_like(samples) if self._is_deaf else samples
+            self._recent.hear(heard)
             self.totals = replace(self.totals, heard=self._recent.now)
-            for probability in self._activity.step(self._recent.since(self._recent.now - samples.size)):
+            for probability in self._activity.step(heard):
                 self._on(*self._turns.step(float(probability)))
             self._send()
             if self._turns.is_speech and self._recent.now - self._start > self._longest:

@@ -164,8 +164,7 @@ class Mind:
             reply.put(None)
 
     def _said(self, reply: Reply) -> str:
-        last = self._session.history[-1]
-        if not reply.asked or last.role != "assistant":
+        if not reply.asked or (last := self._session.history[-1]).role != "assistant":
             return ""
         return "".join(part.text for part in last.parts if isinstance(part, Tokens))
 

@@ -29,8 +29,15 @@ class Recent:
 
     def since(self, at: int) -> NDArray[np.float32]:
         """All from a sample on."""
-        sound = np.concatenate([np.zeros(0, np.float32), *self._pieces])
-        return sound[max(0, at - self._from) :]
+        pieces: list[NDArray[np.float32]] = []
+        begin = self.now
+        for piece in reversed(self._pieces):  # what is asked for is mostly the last one
+            if begin <= at:
+                break
+            pieces.append(piece)
+            begin -= piece.size
+        sound = np.concatenate([np.zeros(0, np.float32), *reversed(pieces)])
+        return sound[max(0, at - begin) :]
 
     def forget(self, before: int) -> None:
         """Samples before this one will not be asked for."""

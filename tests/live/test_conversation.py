@@ -200,6 +200,7 @@ def test_a_turn_that_cannot_be_answered_ends_and_the_next_is(room: Any, say: Any
     assert of(TurnDone, [*events, *made.wait(2)])[0].said == "five"
 
 
+@pytest.mark.slow
 def test_more_than_the_model_can_hear_is_answered_and_said(room: Any, say: Any, nano: Session) -> None:
     made = room()
     longest = nano.manifest.audio.max_seconds
