@@ -101,7 +101,7 @@ def summary(event: TurnDone) -> str:
         parts.append(f"first sound {event.first_sound_s:.2f} s after your last word, {own}")
     if event.done is not None:
         stats = event.done.stats
-        parts.append(f"{stats.listened_rows} tokens read while you spoke, {stats.prefilled_rows} after")
+        parts.append(f"{stats.listened_rows} + {stats.prefilled_rows} tokens read, the first while you spoke")
     if event.interrupted:
         parts.append(f"interrupted after “{printable(event.said)}”" if event.said else "interrupted before a word")
     if event.tokens_left is not None:
@@ -111,5 +111,5 @@ def summary(event: TurnDone) -> str:
 
 def total(totals: Totals, lost: int) -> str:
     """A whole conversation in a line."""
-    text = f"{totals.turns} turns in {totals.heard_s:.0f} s, {totals.interrupted} interrupted, {totals.coughs} coughs"
+    text = f"turns: {totals.turns} in {totals.heard_s:.0f} s, {totals.interrupted} interrupted, {totals.coughs} coughs"
     return f"{text}, {totals.spoken_s:.1f} s spoken" + (f", {lost} samples lost" if lost else "")

@@ -129,13 +129,13 @@ class Canceller:
         cleaned: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
         while self._near.size >= 2 * FRAME:
             frame, self._near = self._near[:FRAME], self._near[FRAME:]
-            far = self._far.take(self._now, FRAME)
-            self._module.process_reverse_stream(self._frame(far, self._rate))
+            beside = self._far.take(self._now, FRAME)
+            self._module.process_reverse_stream(self._frame(beside, self._rate))
             self._module.set_stream_delay_ms(0)
             given = self._frame(frame, HEARD_RATE)
             self._module.process_stream(given)
             without = (np.frombuffer(bytes(given.data), np.int16) / FULL_SCALE).astype(np.float32)
-            cleaned.append(without if self._search.step(frame, far) else frame)
+            cleaned.append(without if self._search.step(frame, beside) else frame)
             self._now += FRAME
         return np.concatenate(cleaned)
 

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ..events import AudioDelta, Done, Event
+from ..events import AudioDelta, Done, Event, Notice, TextDelta
 
 Piece: TypeAlias = AudioDelta | None
 """Sound, or None for the end."""
+Words: TypeAlias = TextDelta | Notice
 
 
 class Reply:
@@ -23,7 +24,7 @@ class Reply:
     """
 
     def __init__(
-        self, start: int, end: int, tell: Callable[[Event], None], sound: Callable[[Reply, Piece], None]
+        self, start: int, end: int, tell: Callable[[Words], None], sound: Callable[[Reply, Piece], None]
     ) -> None:
         self.start = start
         self.end = end
@@ -40,7 +41,7 @@ class Reply:
         """Whether the session has taken the question into its history."""
         self._tell = tell
         self._sound = sound
-        self._held: list[Event | None] | None = []
+        self._held: list[Words | Piece] | None = []
 
     def put(self, event: Event | None) -> None:
         """What the session yields next; None when that was all."""
@@ -66,7 +67,7 @@ class Reply:
             self.is_cancelled = True
             self._held = []
 
-    def _deliver(self, event: Event | None) -> None:
+    def _deliver(self, event: Words | Piece) -> None:
         if self.is_cancelled:
             return
         if event is None or isinstance(event, AudioDelta):
