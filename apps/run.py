@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .engines import ENGINE_HELP, EngineOption
 from .ordered import KEY, OrderedCommand
+
+if TYPE_CHECKING:
+    from ..runtime.session import Session
 
 # The values are read from KEY, in order; the declarations are for the help and for click's checks.
 _Many = list[str] | None
@@ -134,15 +137,12 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         omni-edge run --camera default
     """
     # What is heavy is imported here, so that --help stays quick.
-    from ..models.errors import RequestError
-    from ..models.store import notice_of
     from ..runtime.loading import load
     from ..runtime.messages import system as system_message
     from ..runtime.options import Options
     from .live.options import LiveOptions
     from .output import JsonOutput, TerminalOutput, show
     from .parts import parts_of
-    from .terminal import on_terminal
 
     parts = parts_of(context.meta[KEY], use_audio_in_video, sys.stdin)
     live = LiveOptions(
@@ -161,11 +161,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         out=out,
         as_json=as_json,
     )
-    if parts and (mic, speaker, camera, save, replay) != (None,) * 5:
-        raise RequestError("a live conversation takes no --text, --audio, --image or --video; say and show it live")
-    if not parts and mic is None and replay is None and not on_terminal(sys.stdin):
-        raise RequestError("there is nothing to answer; give --text, --audio, --image or --video (omni-edge run -h)")
-    live.check()
+    live.check(asked=bool(parts))
     options = Options(
         speech=speech,
         voice=voice,
@@ -180,9 +176,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     )
     history = () if system is None else (system_message(system),)
     session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
-    notices = [note for note in (notice_of(session.manifest), *session.notes) if note]
-    if speech and system is not None and system != session.manifest.speech_prompt:
-        notices.append("this model learnt to speak under its own system prompt; with another its speech may suffer")
+    notices = _notices(session, system if speech else None)
     if not parts:
         from .live.running import converse
 
@@ -192,3 +186,13 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     for note in notices:
         output.notice(note)
     show(session.respond(*parts, options=options), output, out if speech else None, session.manifest.vocoder.rate)
+
+
+def _notices(session: Session, speaking_under: str | None) -> list[str]:
+    """What the user should know of a model, and of speaking under another system prompt than its own."""
+    from ..models.store import notice_of
+
+    notices = [note for note in (notice_of(session.manifest), *session.notes) if note]
+    if speaking_under is not None and speaking_under != session.manifest.speech_prompt:
+        notices.append("this model learnt to speak under its own system prompt; with another its speech may suffer")
+    return notices

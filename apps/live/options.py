@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ...models.errors import RequestError
 from ...runtime.live.settings import EchoMode, Settings
 from ...runtime.live.turns import TurnSettings
 from ...runtime.options import Options
+from ..terminal import on_terminal
 from .saving import USER
 
 
@@ -37,12 +39,23 @@ class LiveOptions:
     out: Path
     as_json: bool
 
-    def check(self) -> None:
+    def check(self, *, asked: bool) -> None:
         """Refuse what cannot be, before a model is loaded.
 
+        Args:
+            asked: whether a question was given with the command.
+
         Raises:
-            RequestError: two microphones are named, or no conversation is in the folder.
+            RequestError: a question and a conversation, or neither and nobody to talk to; two microphones; no saved
+                conversation in the folder; numbers that cannot be.
         """
+        named = (self.mic, self.speaker, self.camera, self.save, self.replay)
+        if asked and any(value is not None for value in named):
+            raise RequestError("a live conversation takes no --text, --audio, --image or --video; say and show it live")
+        if not asked and self.mic is None and self.replay is None and not on_terminal(sys.stdin):
+            raise RequestError(
+                "there is nothing to answer; give --text, --audio, --image or --video (omni-edge run -h)"
+            )
         if self.replay is not None and self.mic is not None:
             raise RequestError("--replay is heard in place of a microphone; leave --mic out")
         if self.replay is not None and not (self.replay / USER).is_file():
