@@ -75,6 +75,11 @@ def complaint() -> str:
     return _log.complaint[:200]
 
 
+def _has_amx(library: Any) -> bool:
+    """Whether this build of llama.cpp uses the processor's tiles."""
+    return b"AMX_INT8 = 1" in library.llama_print_system_info()
+
+
 def core_count() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -85,8 +90,8 @@ class LlamaGraph:
 
     Args:
         path: the file.
-        repack: rearrange weights of some types for speed, into memory of its own. Without it all stay in the file,
-            from which the system reads them as they are needed.
+        repack: rearrange weights of some types for speed, into memory of its own, where that is safe. Without it all
+            stay in the file, from which the system reads them as they are needed.
 
     Raises:
         MissingExtra: llama-cpp-python is not installed.
@@ -97,7 +102,9 @@ class LlamaGraph:
         self.library: Any = llama_library("run GGUF graphs")
         parameters = self.library.llama_model_default_params()
         parameters.n_gpu_layers = 0
-        parameters.use_extra_bufts = repack
+        # Arranged for AMX, weights end the process: gcc drops stores of ggml's tile configuration, and the first
+        # product of several rows is an illegal instruction (llama.cpp's pull request 26954).
+        parameters.use_extra_bufts = repack and not _has_amx(self.library)
         self.handle: Any = self.library.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:
             reason = complaint() or "not a GGUF file"
