@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from omni_edge.export.own_values import OwnValues
 from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.models.manifest import SolverName
 from omni_edge.models.schedule import solver_times, time_points
@@ -25,7 +26,7 @@ from omni_edge.quant.measures import mel_distance
 from omni_edge.runtime.engine import open_session
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.noise import Noise
-from omni_edge.runtime.solver import Solver, own_solver
+from omni_edge.runtime.solver import Solver
 
 from .interleaved import medians
 from .lookahead import Off, off
@@ -122,7 +123,8 @@ class Measure:
         self._work = Work(bundle, CHECKPOINT, POINTS, count, seed, HERE.parent / "build" / "solvers")
         self._hearing = Hearing(self._work, lambda: self._reference)
         self._flow = bundle.manifest.flow
-        self._default = own_solver(self._flow)
+        own = OwnValues()  # of new bundles; nano has its own, for which it was trained
+        self._default = Solver(own.solver, own.steps, own.guidance, guided_until=own.guided_until)
 
     @cached_property
     def _reference(self) -> Mels:

@@ -78,7 +78,7 @@ def own_values() -> dict[str, Any]:
         "name": "nano",
         "speech_prompt": "",
         "solver": "euler",
-        "steps": 5,
+        "steps": 2,
         "guidance": 0.0,
         "schedules": {"euler": [2, 3, 5], "rk4": []},
         "video": {
