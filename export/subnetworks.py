@@ -21,7 +21,7 @@ from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, va
 from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
-from .vocoder import reference_vocoder, vocoder_graph, whole_vocoder
+from .vocoder import CLOSE, EXACT, reference_vocoder, vocoder_graph, whole_vocoder
 from .vocoder_rounding import corrected_vocoder, validate_vocoder
 from .voices import read_voices
 
@@ -91,7 +91,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     """
     path = folder / "vocoder.onnx"
     if rounding is None:
-        model = vocoder_graph(checkpoint)
+        model = vocoder_graph(checkpoint, EXACT)
         finish(model, {}, None)
         save_graph(model, path, tick)
         declaration = inputs.VocoderInputs(checkpoint.config)
@@ -100,7 +100,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
     with whole_vocoder(checkpoint, folder) as whole:
         corrected = corrected_vocoder(whole, mels, tick, takes_bytes=rounding.dynamic)
-    model = vocoder_graph(checkpoint)
+    model = vocoder_graph(checkpoint, CLOSE)
     as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)
     save_graph(model, path, lambda _: None)

@@ -11,7 +11,8 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .config import VocoderConfig
 from .graphs import open_graph
-from .vocoder import NEIGHBOURS, whole_vocoder
+from .snake import NEIGHBOURS
+from .vocoder import whole_vocoder
 
 INAUDIBLE = 2e-6
 """Largest difference of a sample, in -1..1: five of these make up the 1e-5 that streamed sound may be off."""

@@ -46,17 +46,22 @@ class _Product:
         self.nodes: list[ir.Node] = []
 
     def build(self) -> ir.Value:
-        """Input [1, C, T] -> output [1, C', T]; bytes are laid out by sample, [1, T, taps·C], for the product."""
+        """Input [1, C, T] -> output [1, C', T]; bytes are laid out by sample, [1, T, taps·C], for the product.
+
+        ONNX Runtime drops a turn that another one before or after it takes back.
+        """
         attributes, (_, _, taps) = self.node.attributes, self.weight.steps.shape
         dilation = attributes["dilations"].as_ints()[0] if "dilations" in attributes else 1
-        before, after = attributes["pads"].as_ints() if "pads" in attributes else (0, 0)
+        pads = attributes["pads"].as_ints() if "pads" in attributes else (0, 0)
         x, grid = self.node.inputs[0], self.weight.grid
         assert x is not None
         assert grid is not None
-        # Padded before it is rounded, for each channel has a byte of its own that stands for zero.
-        x = self.op("Pad", [x, self.numbers("pads", 0, 0, before, 0, 0, after)])
+        samples = self.op("Transpose", [x], {"perm": [0, 2, 1]})
         places = [self.constant("step", grid.step), self.constant("zero", grid.zero)]
-        samples = self.op("Transpose", [self.op("QuantizeLinear", [x, *places], {"axis": 1})], {"perm": [0, 2, 1]})
+        samples = self.op("QuantizeLinear", [samples, *places], {"axis": 2})
+        # Each channel has a byte of its own that stands for zero.
+        edges = [self.constant(f"edge.{size}", np.tile(grid.zero, (1, size, 1))) if size else None for size in pads]
+        samples = self.op("Concat", [part for part in (edges[0], samples, edges[1]) if part is not None], {"axis": 1})
         shifted = [self.shifted(samples, tap * dilation, (tap + 1 - taps) * dilation) for tap in range(taps)]
         samples = self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
         one = self.constant("one", np.array(1, np.float32))
@@ -103,7 +108,8 @@ class _Product:
         return node.outputs[0]
 
     def constant(self, kind: str, value: np.ndarray) -> ir.Value:
-        return self.stored(f"{self.name}.{kind}", value)
+        name = f"{self.name}.{kind}"
+        return self.graph.initializers[name] if name in self.graph.initializers else self.stored(name, value)
 
     def numbers(self, kind: str, *values: int) -> ir.Value:
         """A constant that all convolutions share."""
