@@ -99,7 +99,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
         return _written(path, validate_graph(path, reference_vocoder(checkpoint), declaration, sizes, None))
     mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
     with whole_vocoder(checkpoint, folder) as whole:
-        corrected = corrected_vocoder(whole, mels, tick, takes_bytes=rounding.dynamic)
+        corrected = corrected_vocoder(whole, checkpoint.config.vocoder, mels, tick, takes_bytes=rounding.dynamic)
     model = vocoder_graph(checkpoint, CLOSE)
     as_products(model, corrected)
     finish(model, {}, rounding, corrected=corrected)

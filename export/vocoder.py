@@ -26,7 +26,7 @@ from .snake import snake
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
 EXACT, CLOSE = 5, 4
-"""Degrees of the activations' cosine: as good as a float, and 50 dB below the signal as rounded weights are."""
+"""Degrees of the activations' cosine: as good as a float, and well below what rounding costs."""
 
 
 def vocoder_graph(checkpoint: Checkpoint, degree: int) -> ir.Model:

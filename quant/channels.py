@@ -27,6 +27,8 @@ class Grid:
 
     step: NDArray[np.float32]
     zero: NDArray[np.uint8]
+    bytes: int = 1
+    """Two: what the first leaves is rounded as well, to a second byte 1/256 as far apart."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,9 @@ from .gptq import round_columns, spreading
 
 COLUMNS = 64
 """Inputs whose errors are spread at a time."""
-MARGIN = 1.5
-"""How much farther than in calibration an input may reach before it is cut off."""
+MARGINS = {1: 1.5, 2: 4.0}
+"""How much farther than in calibration an input of so many bytes may reach before it is cut off. One byte has few steps
+to spare."""
 LEAST_SHARE = 1 / 64
 """Of the widest channel's span."""
 MOST_PRODUCTS = 1 << 26
@@ -43,12 +44,12 @@ class Span:
         """Over both."""
         return Span(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
-    def grid(self) -> Grid:
-        """Bytes over the span and MARGIN more; a channel that hardly moves is not made finer than LEAST_SHARE."""
-        width = (self.high - self.low) * MARGIN
+    def grid(self, count: int) -> Grid:
+        """Bytes over the span and a margin; a channel that hardly moves is not made finer than LEAST_SHARE."""
+        width = (self.high - self.low) * MARGINS[count]
         step = (np.maximum(width, max(float(width.max()), 1e-6) * LEAST_SHARE) / 255).astype(np.float32)
         middle = (self.high + self.low) / 2
-        return Grid(step, np.clip(np.rint(127.5 - middle / step), 0, 255).astype(np.uint8))
+        return Grid(step, np.clip(np.rint(127.5 - middle / step), 0, 255).astype(np.uint8), count)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Convolution:
         transposed: which of the two.
         dilation: samples between taps.
         pads: samples before and after.
-        takes_bytes: whether its input is rounded as well.
+        bytes: that each value of its input is rounded to; 0 leaves it in floats.
     """
 
     weight: str
@@ -71,7 +72,7 @@ class Convolution:
     transposed: bool
     dilation: int = 1
     pads: tuple[int, int] = (0, 0)
-    takes_bytes: bool = False
+    bytes: int = 0
 
     @property
     def inputs(self) -> int:
@@ -96,7 +97,7 @@ class Convolution:
             products: of its inputs; they are used up.
             span: what its input reached over.
         """
-        grid = span.grid() if self.takes_bytes else None
+        grid = span.grid(self.bytes) if self.bytes else None
         if grid is not None:
             weight = weight * grid.step[:, None]
             steps = np.repeat(grid.step, self.shape[2])
@@ -121,12 +122,12 @@ def _round(matrix: F32, spread: F32, scale: F32) -> NDArray[np.int8]:
     return steps
 
 
-def convolutions(model: ir.Model, takes_bytes: Callable[[str], bool]) -> list[Convolution]:
+def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convolution]:
     """All convolutions of a graph whose weights `by_channel` would round.
 
     Args:
         model: the graph.
-        takes_bytes: by a weight's name, whether its input is to be rounded as well.
+        count: by a weight's name, how many bytes each value of its input is to be rounded to.
     """
     found = []
     for node in model.graph:
@@ -147,7 +148,7 @@ def convolutions(model: ir.Model, takes_bytes: Callable[[str], bool]) -> list[Co
                 node.op_type == "ConvTranspose",
                 dilations.as_ints()[0] if dilations else 1,
                 (before, after),
-                takes_bytes(str(weight.name)),
+                count(str(weight.name)),
             )
         )
     return found

@@ -15,6 +15,9 @@ import onnx_ir as ir
 from .channels import Grid, Rounded, weight_of
 from .matrices import CONTRIB, lazy_value
 
+STEPS, MIDDLE = 256, 128
+"""Of a second byte: how many lie within one of the first, and which stands for zero."""
+
 
 def as_products(model: ir.Model, rounded: Mapping[str, Rounded]) -> int:
     """Replace all convolutions whose rounded weight has a grid for its inputs, in place; returns how many."""
@@ -57,16 +60,31 @@ class _Product:
         assert x is not None
         assert grid is not None
         samples = self.op("Transpose", [x], {"perm": [0, 2, 1]})
-        places = [self.constant("step", grid.step), self.constant("zero", grid.zero)]
-        samples = self.op("QuantizeLinear", [samples, *places], {"axis": 2})
-        # Each channel has a byte of its own that stands for zero.
-        edges = [self.constant(f"edge.{size}", np.tile(grid.zero, (1, size, 1))) if size else None for size in pads]
-        samples = self.op("Concat", [part for part in (edges[0], samples, edges[1]) if part is not None], {"axis": 1})
+        coarse = [self.constant("step", grid.step), self.constant("zero", grid.zero)]
+        first = self.op("QuantizeLinear", [samples, *coarse], {"axis": 2})
+        result = self.product(self.unfolded(first, grid.zero, taps, dilation, pads), self.bias(grid), 1)
+        if grid.bytes == 2:
+            rest = self.op("Sub", [samples, self.op("DequantizeLinear", [first, *coarse], {"axis": 2})])
+            middle = np.full(len(grid.step), MIDDLE, np.uint8)
+            fine = [self.constant("finer", grid.step / STEPS), self.constant("middle", middle)]
+            second = self.op("QuantizeLinear", [rest, *fine], {"axis": 2})
+            rest = self.product(self.unfolded(second, middle, taps, dilation, pads), None, 1 / STEPS)
+            result = self.op("Add", [result, rest])
+        return self.op("Transpose", [result], {"perm": [0, 2, 1]})
+
+    def unfolded(
+        self, samples: ir.Value, zero: np.ndarray, taps: int, dilation: int, pads: Sequence[int]
+    ) -> ir.Value:  # fmt: skip
+        """Bytes [1, T, C] -> those under each tap, [1, T', taps·C]; each channel has a byte of its own for zero."""
+        before, after = (self.constant(f"edge.{zero[0]}.{size}", np.tile(zero, (1, size, 1))) for size in pads)
+        samples = self.op("Concat", [before, samples, after], {"axis": 1}) if any(pads) else samples
         shifted = [self.shifted(samples, tap * dilation, (tap + 1 - taps) * dilation) for tap in range(taps)]
-        samples = self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
-        one = self.constant("one", np.array(1, np.float32))
-        feeds = [samples, self.matrix(), one, self.scales(), None, None, self.bias(grid)]
-        return self.op("Transpose", [self.op("MatMulIntegerToFloat", feeds, domain=CONTRIB)], {"perm": [0, 2, 1]})
+        return self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
+
+    def product(self, samples: ir.Value, bias: ir.Value | None, scale: float) -> ir.Value:
+        one = self.constant(f"scale.{scale}", np.array(scale, np.float32))
+        feeds = [samples, self.matrix(), one, self.scales(), None, None, bias]
+        return self.op("MatMulIntegerToFloat", feeds[: 7 if bias else 4], domain=CONTRIB)
 
     def bias(self, grid: Grid) -> ir.Value:
         """What the bytes that stand for zero sum up to is taken off again."""
@@ -75,7 +93,8 @@ class _Product:
         name = f"{self.name}.bias"
 
         def read() -> ir.TensorProtocol:
-            zeros = np.einsum("oit,i->o", steps.astype(np.float64), grid.zero.astype(np.float64)) * self.weight.scales
+            zero = grid.zero + (MIDDLE / STEPS if grid.bytes == 2 else 0.0)
+            zeros = np.einsum("oit,i->o", steps.astype(np.float64), zero.astype(np.float64)) * self.weight.scales
             own = 0 if given is None or given.const_value is None else given.const_value.numpy()
             return ir.tensor((own - zeros).astype(np.float32), name=name)
 
@@ -108,15 +127,11 @@ class _Product:
         return node.outputs[0]
 
     def constant(self, kind: str, value: np.ndarray) -> ir.Value:
-        name = f"{self.name}.{kind}"
-        return self.graph.initializers[name] if name in self.graph.initializers else self.stored(name, value)
+        return self.stored(f"{self.name}.{kind}", value)
 
     def numbers(self, kind: str, *values: int) -> ir.Value:
         """A constant that all convolutions share."""
-        name = f"{kind}:{','.join(map(str, values))}"
-        if name in self.graph.initializers:
-            return self.graph.initializers[name]
-        return self.stored(name, np.array(values, np.int64))
+        return self.stored(f"{kind}:{','.join(map(str, values))}", np.array(values, np.int64))
 
     def stored(self, name: str, value: np.ndarray) -> ir.Value:
         tensor = ir.tensor(value, name=name)
@@ -125,5 +140,8 @@ class _Product:
         )
 
     def add(self, value: ir.Value) -> ir.Value:
-        self.graph.initializers.add(value)
-        return value
+        """The value, or the one of that name that is there."""
+        name = str(value.name)
+        if name not in self.graph.initializers:
+            self.graph.initializers.add(value)
+        return self.graph.initializers[name]

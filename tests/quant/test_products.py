@@ -44,7 +44,7 @@ def run(graph, path, x):
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_a_product_is_the_convolution(bias, dilation, tmp_path):
     graph = model(bias, dilation)
-    (found,) = c.convolutions(graph, lambda _: True)
+    (found,) = c.convolutions(graph, lambda _: 1)
     given = c.correct([found], lambda _: WEIGHT, lambda names: iter([{names[0]: signal(2000)}]), lambda _: None)
     x = signal(300)[None]
     whole = run(graph, tmp_path / "whole.onnx", x)
@@ -60,21 +60,21 @@ def test_a_product_is_the_convolution(bias, dilation, tmp_path):
 
 def test_weights_whose_inputs_stay_floats_are_left_to_by_channel():
     graph = model(True, 1)
-    (found,) = c.convolutions(graph, lambda _: False)
+    (found,) = c.convolutions(graph, lambda _: 0)
     given = c.correct([found], lambda _: WEIGHT, lambda names: iter([{names[0]: signal(2000)}]), lambda _: None)
     assert as_products(graph, given) == 0
     assert by_channel(graph, given) == 1
 
 
 def test_a_channel_that_hardly_moves_is_not_made_finer_than_it_need_be():
-    grid = c.Span(np.array([0, -1], np.float32), np.array([1e-9, 1], np.float32)).grid()
+    grid = c.Span(np.array([0, -1], np.float32), np.array([1e-9, 1], np.float32)).grid(1)
     assert grid.step[0] == pytest.approx(grid.step[1] * c.LEAST_SHARE)
     assert grid.zero[1] in (127, 128)
 
 
 def test_zero_and_more_than_the_span_are_within_the_bytes():
     span = c.Span(np.array([-0.5, 0], np.float32), np.array([3, 2], np.float32))
-    grid = span.grid()
+    grid = span.grid(1)
     low, high = (0 - grid.zero.astype(float)) * grid.step, (255 - grid.zero.astype(float)) * grid.step
     assert (low <= span.low * 1.1).all()
     assert (high >= span.high * 1.1).all()

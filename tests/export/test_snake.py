@@ -1,0 +1,60 @@
+"""The anti-aliased activation against the reference's own modules."""
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+ir = pytest.importorskip("onnx_ir")
+
+from omni_edge.export.builder import GraphBuilder  # noqa: E402
+from omni_edge.export.snake import cosine_polynomial, snake  # noqa: E402
+from omni_edge.export.vocoder import CLOSE, EXACT  # noqa: E402
+
+pytestmark = pytest.mark.torch
+CHANNELS = 16
+
+
+@pytest.fixture(scope="module")
+def logarithms() -> np.ndarray:
+    """Of α and β: f32 [2, C]."""
+    return (np.random.default_rng(0).standard_normal((2, CHANNELS)) * 0.5).astype(np.float32)
+
+
+def reference(x, logarithms):
+    import torch
+    from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as reference
+
+    alpha, beta = torch.from_numpy(logarithms)
+    act = reference.Qwen2_5OmniSnakeBeta(CHANNELS)
+    act.load_state_dict({"alpha": alpha, "beta": beta})
+    with torch.no_grad():
+        made = reference.Qwen2_5OmniAntiAliasedActivation1d(activation=act)(torch.from_numpy(x.transpose(0, 2, 1)))
+    return made.numpy().transpose(0, 2, 1)
+
+
+def built(logarithms, degree, path):
+    builder = GraphBuilder(None)  # type: ignore[arg-type]
+    x = builder.input("x", ir.DataType.FLOAT, [1, "T", CHANNELS])
+    y = snake(builder, x, "act", *np.exp(logarithms), degree=degree)
+    builder.declare(y, ir.DataType.FLOAT, [1, "T", CHANNELS])
+    ir.save(builder.model("snake", [y]), path)
+    return ort.InferenceSession(path)
+
+
+@pytest.mark.parametrize(("degree", "most"), [(EXACT, 1e-4), (CLOSE, 2e-3)])
+def test_it_is_the_reference_at_any_length_and_its_ends(degree, most, logarithms, tmp_path):
+    session = built(logarithms, degree, tmp_path / "snake.onnx")
+    for samples in (1, 2, 7, 50, 333):
+        x = (np.random.default_rng(samples).standard_normal((1, samples, CHANNELS)) * 4).astype(np.float32)
+        made = session.run(None, {"x": x})[0]
+        expected = reference(x, logarithms)
+        assert made.shape == x.shape
+        assert np.abs(made - expected).max() < most
+        assert np.abs(expected - x).max() > 100 * most
+
+
+@pytest.mark.parametrize(("degree", "most"), [(3, 2e-3), (4, 5e-5), (5, 1e-6)])
+def test_a_polynomial_is_the_cosine_over_a_turn(degree, most):
+    turns = np.linspace(-0.5, 0.5, 1001)
+    error = np.abs(np.polyval(cosine_polynomial(degree)[::-1], turns**2) - np.cos(2 * np.pi * turns)).max()
+    assert most / 3 < error < most
