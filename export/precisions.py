@@ -37,9 +37,9 @@ ONNX = (
     Precision("fp32", "onnx"),
     _onnx("int8", 8, 32),
     _onnx("int8-128", 8, 128),
-    # What goes in is rounded too, and bytes are multiplied. For the flow, which takes many rows at a time where the
-    # decoders take one; its narrow projections in and out are half of the error and none of the time. The vocoder
-    # gains less by it and loses 20 dB, so the recipes leave it out there.
+    # What goes in is rounded too, and bytes are multiplied. For the flow and the vocoder, which take many rows at a
+    # time where the decoders take one; the flow's narrow projections in and out are half of its error and none of the
+    # time. The vocoder's first stages take two bytes (vocoder_rounding.py).
     Precision("int8-dynamic", "onnx", Rounding(Scheme(8), finer=("input_embed", "proj_out"), dynamic=True)),
     _onnx("int4", 4, 32),
     _onnx("int4-128", 4, 128),
@@ -56,7 +56,7 @@ ONNX = (
 DECODERS: tuple[DecoderName, ...] = ("thinker", "talker")
 BY_NAME = {precision.name: precision for precision in (*ONNX, *(Precision(kind, "llama") for kind in GGUF_KINDS))}
 RECIPES: dict[str, dict[SubnetworkName, str]] = {
-    "int8": {**dict.fromkeys(SUBNETWORKS, "int8"), "flow": "int8-dynamic"},
+    "int8": {**dict.fromkeys(SUBNETWORKS, "int8"), "flow": "int8-dynamic", "vocoder": "int8-dynamic"},
     # The thinker is most of the size; the talker draws from thousands of codes that lie close together; the flow and
     # the vocoder are small, and what rounding does to them is heard.
     "int4": {
@@ -65,7 +65,7 @@ RECIPES: dict[str, dict[SubnetworkName, str]] = {
         "thinker": "int4-128",
         "talker": "int4-mixed",
         "flow": "int8-dynamic",
-        "vocoder": "int8",
+        "vocoder": "int8-dynamic",
     },
 }
 """What a kind means when it is asked for all subnetworks; others mean themselves."""

@@ -21,8 +21,9 @@ MOST_FRAMES = 400
 WINDOW = 128
 """Of them at a time: what the graph's values take of memory grows with it."""
 FINE_STAGES = 2
-"""First ones whose convolutions' inputs are two bytes. All that follows goes through their errors, and loud speech
-reaches farther in them: on speech that nano was not calibrated on, a byte there costs 15 dB, a byte in the others 3."""
+"""First ones whose convolutions' inputs are two bytes, as those of all that raise the rate are. All that follows goes
+through their errors, and loud speech reaches farther in them: on speech that nano was not calibrated on, a byte there
+costs 15 dB, a byte in the others 3."""
 CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
 
@@ -56,13 +57,13 @@ def corrected_vocoder(
         return tensor.numpy()
 
     kernels = len(config.kernels)
-    return correct(
-        convolutions(model, lambda name: _bytes(name, kernels) if takes_bytes else 0), weight, inputs, tick
-    )
+    return correct(convolutions(model, lambda name: _bytes(name, kernels) if takes_bytes else 0), weight, inputs, tick)
 
 
 def _bytes(name: str, kernels: int) -> int:
     """That each value that goes into a convolution is rounded to, by the name of its weight."""
+    if ".ups." in name:
+        return 2
     found = re.search(r"resblocks\.(\d+)\.", name)
     if found is None:
         return 0

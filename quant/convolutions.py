@@ -99,8 +99,8 @@ class Convolution:
         """
         grid = span.grid(self.bytes) if self.bytes else None
         if grid is not None:
-            weight = weight * grid.step[:, None]
-            steps = np.repeat(grid.step, self.shape[2])
+            weight = weight * (grid.step[:, None, None] if self.transposed else grid.step[:, None])
+            steps = grid.step if self.transposed else np.repeat(grid.step, self.shape[2])
             products /= steps[:, None]
             products /= steps
         rows = weight.transpose(1, 2, 0) if self.transposed else weight

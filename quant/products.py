@@ -8,9 +8,11 @@ QLinearConv rounds what comes out as well, and ConvInteger is slower than floats
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from .channels import Grid, Rounded, weight_of
 from .matrices import CONTRIB, lazy_value
@@ -24,7 +26,7 @@ def as_products(model: ir.Model, rounded: Mapping[str, Rounded]) -> int:
     graph, count = model.graph, 0
     for node in list(graph):
         weight = weight_of(node)
-        if node.op_type != "Conv" or weight is None or weight.name is None:
+        if node.op_type not in ("Conv", "ConvTranspose") or weight is None or weight.name is None:
             continue
         found = rounded.get(weight.name)
         if found is None or found.grid is None:
@@ -43,20 +45,54 @@ def as_products(model: ir.Model, rounded: Mapping[str, Rounded]) -> int:
     return count
 
 
+@dataclass(frozen=True, eq=False)
+class _Taps:
+    """A convolution's int8 steps [rate·outputs, inputs, taps]; they give `rate` samples for one that goes in."""
+
+    steps: NDArray[np.int8]
+    pads: tuple[int, int]
+    dilation: int = 1
+    rate: int = 1
+
+    @staticmethod
+    def of(node: ir.Node, steps: NDArray[np.int8]) -> _Taps:
+        attributes = node.attributes
+        before, after = attributes["pads"].as_ints() if "pads" in attributes else (0, 0)
+        if node.op_type == "ConvTranspose":
+            return _Taps.phases(steps, attributes["strides"].as_ints()[0], before)
+        return _Taps(steps, (before, after), attributes["dilations"].as_ints()[0] if "dilations" in attributes else 1)
+
+    @staticmethod
+    def phases(steps: NDArray[np.int8], rate: int, pad: int) -> _Taps:
+        """A transposed one, [inputs, outputs, size]: each of `rate` neighbouring outputs meets its own of the taps.
+
+        Output rate·m + p is the sum over j of input m-j times tap rate·j + p + pad.
+        """
+        inputs, outputs, size = steps.shape
+        assert size - rate == 2 * pad
+        before, after = (size - 1 - pad) // rate, (rate - 1 + pad) // rate
+        phases = np.zeros((rate, outputs, inputs, before + after + 1), np.int8)
+        for phase in range(rate):
+            for place in range(phases.shape[3]):
+                tap = rate * (before - place) + phase + pad
+                if 0 <= tap < size:
+                    phases[phase, :, :, place] = steps[:, :, tap].T
+        return _Taps(phases.reshape(rate * outputs, inputs, -1), (before, after), rate=rate)
+
+
 class _Product:
     def __init__(self, model: ir.Model, node: ir.Node, name: str, weight: Rounded) -> None:
-        self.graph, self.node, self.name, self.weight = model.graph, node, name, weight
+        self.graph, self.node, self.name = model.graph, node, name
+        self.taps, self.grid = _Taps.of(node, weight.steps), weight.grid
+        self.factors = np.tile(weight.scales, self.taps.rate)
         self.nodes: list[ir.Node] = []
 
     def build(self) -> ir.Value:
-        """Input [1, C, T] -> output [1, C', T]; bytes are laid out by sample, [1, T, taps·C], for the product.
+        """Input [1, C, T] -> output [1, C', T']; bytes are laid out by sample, [1, T, taps·C], for the product.
 
         ONNX Runtime drops a turn that another one before or after it takes back.
         """
-        attributes, (_, _, taps) = self.node.attributes, self.weight.steps.shape
-        dilation = attributes["dilations"].as_ints()[0] if "dilations" in attributes else 1
-        pads = attributes["pads"].as_ints() if "pads" in attributes else (0, 0)
-        x, grid = self.node.inputs[0], self.weight.grid
+        x, grid = self.node.inputs[0], self.grid
         assert x is not None
         assert grid is not None
         samples = self.op("Transpose", [x], {"perm": [0, 2, 1]})
@@ -65,22 +101,27 @@ class _Product:
         scaled = self.op("Add", [scaled, self.constant("zero", grid.zero.astype(np.float32)[None, None])])
         coarse = [self.shared("one", np.array(1, np.float32)), self.shared("none", np.array(0, np.uint8))]
         first = self.op("QuantizeLinear", [scaled, *coarse])
-        result = self.product(self.unfolded(first, "first", grid.zero, taps, dilation, pads), self.bias(grid), 1)
+        result = self.product(self.unfolded(first, "first", grid.zero), self.bias(grid), 1)
         if grid.bytes == 2:
             rest = self.op("Sub", [scaled, self.op("DequantizeLinear", [first, *coarse])])
-            fine = [self.shared("finer", np.array(1 / STEPS, np.float32)), self.shared("mid", np.array(MIDDLE, np.uint8))]
+            fine = [
+                self.shared("finer", np.array(1 / STEPS, np.float32)),
+                self.shared("mid", np.array(MIDDLE, np.uint8)),
+            ]
             second = self.op("QuantizeLinear", [rest, *fine])
             middle = np.full_like(grid.zero, MIDDLE)
-            rest = self.unfolded(second, "second", middle, taps, dilation, pads)
+            rest = self.unfolded(second, "second", middle)
             result = self.op("Add", [result, self.product(rest, None, 1 / STEPS)])
+        if self.taps.rate > 1:
+            result = self.op("Reshape", [result, self.numbers("flat", 1, -1, len(self.factors) // self.taps.rate)])
         return self.op("Transpose", [result], {"perm": [0, 2, 1]})
 
-    def unfolded(
-        self, samples: ir.Value, which: str, zero: np.ndarray, taps: int, dilation: int, pads: Sequence[int]
-    ) -> ir.Value:  # fmt: skip
+    def unfolded(self, samples: ir.Value, which: str, zero: NDArray[np.uint8]) -> ir.Value:
         """Bytes [1, T, C] -> those under each tap, [1, T', taps·C]; each channel has a byte of its own for zero."""
-        if any(pads):
-            before, after = (self.constant(f"edge.{which}.{size}", np.tile(zero, (1, size, 1))) for size in pads)
+        taps, dilation = self.taps.steps.shape[2], self.taps.dilation
+        if any(self.taps.pads):
+            edges = (self.constant(f"edge.{which}.{size}", np.tile(zero, (1, size, 1))) for size in self.taps.pads)
+            before, after = edges
             samples = self.op("Concat", [before, samples, after], {"axis": 1})
         shifted = [self.shifted(samples, tap * dilation, (tap + 1 - taps) * dilation) for tap in range(taps)]
         return self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
@@ -93,13 +134,13 @@ class _Product:
     def bias(self, grid: Grid) -> ir.Value:
         """What the bytes that stand for zero sum up to is taken off again."""
         given = self.node.inputs[2] if len(self.node.inputs) > 2 else None
-        steps = self.weight.steps
+        steps, rate = self.taps.steps, self.taps.rate
         name = f"{self.name}.bias"
 
         def read() -> ir.TensorProtocol:
             zero = grid.zero + (MIDDLE / STEPS if grid.bytes == 2 else 0.0)
-            zeros = np.einsum("oit,i->o", steps.astype(np.float64), zero.astype(np.float64)) * self.weight.scales
-            own = 0 if given is None or given.const_value is None else given.const_value.numpy()
+            zeros = np.einsum("oit,i->o", steps.astype(np.float64), zero.astype(np.float64)) * self.factors
+            own = 0 if given is None or given.const_value is None else np.tile(given.const_value.numpy(), rate)
             return ir.tensor((own - zeros).astype(np.float32), name=name)
 
         return self.add(lazy_value(name, ir.DataType.FLOAT, [len(steps)], read))
@@ -110,7 +151,7 @@ class _Product:
         return self.op("Slice", [samples, self.numbers("at", start), self.numbers("at", stop), self.numbers("at", 1)])
 
     def matrix(self) -> ir.Value:
-        steps = self.weight.steps
+        steps = self.taps.steps
         outputs, inputs, taps = steps.shape
         name = f"{self.name}.steps"
         read = lambda: ir.tensor(steps.transpose(2, 1, 0).reshape(taps * inputs, outputs), name=name)  # noqa: E731
@@ -118,8 +159,8 @@ class _Product:
 
     def scales(self) -> ir.Value:
         name = f"{self.name}.scales"
-        read = lambda: ir.tensor(self.weight.scales, name=name)  # noqa: E731
-        return self.add(lazy_value(name, ir.DataType.FLOAT, list(self.weight.scales.shape), read))
+        read = lambda: ir.tensor(self.factors, name=name)  # noqa: E731
+        return self.add(lazy_value(name, ir.DataType.FLOAT, list(self.factors.shape), read))
 
     def op(
         self, kind: str, inputs: Sequence[ir.Value | None], attributes: dict[str, int | list[int]] | None = None,

@@ -78,3 +78,44 @@ def test_zero_and_more_than_the_span_are_within_the_bytes():
     low, high = (0 - grid.zero.astype(float)) * grid.step, (255 - grid.zero.astype(float)) * grid.step
     assert (low <= span.low * 1.1).all()
     assert (high >= span.high * 1.1).all()
+
+
+@pytest.mark.parametrize(("rate", "size"), [(5, 11), (3, 7), (2, 4), (2, 6)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_transposed_one_is_a_product_too(rate, size, count, tmp_path):
+    weight, pad = RNG.standard_normal((12, 24, size)).astype(np.float32), (size - rate) // 2
+    node = helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], pads=[pad] * 2, strides=[rate])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "C", "T"]) for name in "xy")
+    weights = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(BIAS, "b")]
+    opset = [helper.make_opsetid("", 21)]
+    graph = ir.from_proto(
+        helper.make_model(helper.make_graph([node], "g", [x], [y], weights), opset_imports=opset, ir_version=10)
+    )
+    (found,) = c.convolutions(graph, lambda _: count)
+    given = c.correct([found], lambda _: weight, lambda names: iter([{names[0]: signal(2000)}]), lambda _: None)
+    heard = signal(50)[None]
+    whole = run(graph, tmp_path / "whole.onnx", heard)
+    assert as_products(graph, given) == 1
+    made = run(graph, tmp_path / "g.onnx", heard)
+    assert made.shape == whole.shape
+    assert np.square(made - whole).mean() < 3e-4 * np.square(whole).mean()
+
+
+def test_a_second_byte_takes_most_of_the_error_away(tmp_path):
+    errors = []
+    for count in (1, 2):
+        graph = model(True, 1)
+        (found,) = c.convolutions(graph, lambda _, count=count: count)
+        # Weights that are steps already, so that what goes in is all that is rounded.
+        ones = c.Rounded(np.ones(WEIGHT.shape, np.int8), np.ones(24, np.float32), c.Span.of(signal(2000)).grid(count))
+        x = signal(300)[None]
+        made = run_product(graph, {found.weight: ones}, tmp_path / "g.onnx", x)
+        tapped = np.pad(x[0], ((0, 0), (3, 3))) * ones.grid.step[:, None] ** -1
+        exact = sum(tapped[:, tap : tap + 300].sum(0) for tap in range(7)) + BIAS[:, None]
+        errors.append(np.abs(made[0] - exact).max())
+    assert errors[1] < errors[0] / 20
+
+
+def run_product(graph, given, path, x):
+    as_products(graph, given)
+    return run(graph, path, x)
