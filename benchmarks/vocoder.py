@@ -1,12 +1,15 @@
 """The vocoder against the reference traced: `python -m benchmarks.vocoder CHECKPOINT BUNDLE WORK`.
 
 Prints the time of a window of either, what streaming costs at chunks of several sizes, and the signal-to-noise ratio
-of the bundle's graph against floats on the mels of the voices. Traces lie in WORK and are made once.
+of the bundle's graph against floats on the mels of the voices. Traces lie in WORK and are made once. Where OpenVINO is
+installed it runs the same trace, in floats as well.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +53,12 @@ def main() -> None:
         return np.asarray(reference.run(None, {"mel": np.ascontiguousarray(mel.T[None])})[0]).reshape(-1)
 
     print(f"A window of {WINDOW} frames:")
-    runs = {"traced, floats": lambda: traced_run(window), "bundle": lambda: vocoder.run(window)}
+    runs: dict[str, Callable[[], object]] = {
+        "traced, floats": lambda: traced_run(window),
+        "bundle": lambda: vocoder.run(window),
+    }
+    if find_spec("openvino"):
+        runs["traced, OpenVINO"] = openvino_run(traced, window, given.threads)
     print(table(medians(runs, given.rounds), "traced, floats", WINDOW / 100))
     print("A second of speech in chunks, under way:")
     seconds = {f"{size} frames": _stream(vocoder, mel, size, given.rounds) for size in CHUNKS}
@@ -58,6 +66,16 @@ def main() -> None:
     for name, voice in voices.items():
         part = np.resize(voice.ref_mel, window.shape)
         print(f"Signal to noise, {name}: {signal_to_noise(traced_run(part), vocoder.run(part)):.1f} dB")
+
+
+def openvino_run(traced: Path, mel: np.ndarray, threads: int) -> Callable[[], object]:
+    """The trace on OpenVINO in f32, which takes bfloat16 by itself where a processor has it."""
+    import openvino
+
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    request = openvino.Core().compile_model(str(traced), "CPU", hints).create_infer_request()
+    feed = np.ascontiguousarray(mel.T[None])
+    return lambda: request.infer({0: feed})
 
 
 def _stream(vocoder: Vocoder, mel: np.ndarray, size: int, rounds: int) -> float:
