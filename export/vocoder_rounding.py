@@ -57,10 +57,12 @@ def corrected_vocoder(
         return tensor.numpy()
 
     kernels = len(config.kernels)
-    return correct(convolutions(model, lambda name: _bytes(name, kernels) if takes_bytes else 0), weight, inputs, tick)
+    return correct(
+        convolutions(model, lambda name: input_bytes(name, kernels) if takes_bytes else 0), weight, inputs, tick
+    )
 
 
-def _bytes(name: str, kernels: int) -> int:
+def input_bytes(name: str, kernels: int) -> int:
     """That each value that goes into a convolution is rounded to, by the name of its weight."""
     if ".ups." in name:
         return 2

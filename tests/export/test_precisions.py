@@ -60,7 +60,7 @@ def test_a_recipe_names_a_kind_for_each():
     chosen = names("int4")
     assert chosen["thinker"] == ["int4-128"]
     assert chosen["talker"] == ["int4-mixed"]
-    assert chosen["flow"] == ["int8-dynamic"]
+    assert chosen["flow"] == chosen["vocoder"] == ["int8-dynamic"]
     for recipe in RECIPES.values():
         assert set(recipe) == set(SUBNETWORKS)
         assert set(recipe.values()) <= set(BY_NAME)
