@@ -24,8 +24,6 @@ import psutil
 POLL_SECONDS = 0.1
 LOAD = "import sys; from omni_edge.runtime.loading import load; load(sys.argv[1])"
 RESULTS = Path(__file__).with_suffix(".json")
-CHEAPEST = ("--solver", "euler", "--flow-steps", "5", "--guidance", "0")
-"""Four evaluations of the flow for each second of speech, one after the other and without guidance."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,6 @@ def main() -> None:
     ask = ("--text", "Hello", "--max-tokens", str(given.tokens), "--max-codes", str(given.codes), "--seed", "1")
     run = (*omni_edge, "run", "--model", str(bundle), *ask, "--out", str(given.work / "reply.wav"))
     note(run=asdict(measure(*run)))
-    note(run_at_cheapest_flow=asdict(measure(*run, *CHEAPEST)))
 
 
 def _note(name: str, **found: object) -> None:
