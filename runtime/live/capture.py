@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.errors import DeviceError, MissingExtra
+from .absent import absent
 
 PROBED = 4
 """Indices that are tried where the system has no list of cameras."""
@@ -72,7 +73,7 @@ def find_camera(which: str | None) -> CameraDevice:
     """
     able = cameras()
     if not able:
-        raise DeviceError("there is no camera here. Plug one in")
+        raise absent("camera", which)
     if which is None:
         return able[0]
     if which.isdecimal():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...models.errors import DeviceError
+from .absent import absent
 from .portaudio import Host, look_again, portaudio
 
 Kind = Literal["microphone", "loudspeaker"]
@@ -75,7 +76,7 @@ def choose_device(devices: list[SoundDevice], which: str | None, kind: Kind) -> 
     able = [device for device in devices if device.channels(kind)]
     listed = ", ".join(f"{device.index} {device.name}" for device in able)
     if not able:
-        raise DeviceError(f"there is no {kind} here. Plug one in")
+        raise absent(kind, which)
     if which is None:
         default = [
             device for device in able if (device.default_input if kind == "microphone" else device.default_output)
