@@ -53,8 +53,10 @@ def corrected_vocoder(
 
     def weight(name: str) -> np.ndarray:
         tensor = model.graph.initializers[name].const_value
-        assert tensor is not None
-        return tensor.numpy()
+        assert isinstance(tensor, ir.ExternalTensor)
+        values = np.array(tensor.numpy())
+        tensor.release()  # or what has been read of the file stays in memory
+        return values
 
     kernels = len(config.kernels)
     return correct(
