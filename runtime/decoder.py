@@ -114,10 +114,13 @@ class OnnxDecoder:
             self._allocate(min(max(2 * self._capacity, total), self._shape.context))
         hidden = np.empty((len(rows), self._shape.hidden), np.float32)
         # The last row needs logits, which a graph for prompts does not give.
-        prompt = len(rows) - 1 if self._prompt and len(rows) > PROMPT_ROWS else len(rows)
+        helper = self._prompt if len(rows) > PROMPT_ROWS else None
+        prompt = len(rows) - 1 if helper else len(rows)
         edges = [*range(0, prompt, PREFILL_ROWS), prompt, len(rows)]
-        for part in (slice(*edge) for edge in itertools.pairwise(edges) if edge[0] < edge[1]):
-            self._run(rows[part], positions[:, part], hidden[part])
+        for start, stop in itertools.pairwise(edges):
+            if start < stop:
+                part, several = slice(start, stop), helper if stop - start >= PROMPT_ROWS else None
+                self._run(rows[part], positions[:, part], hidden[part], several or self._several)
         return hidden, self._logits[0].copy()
 
     def truncate(self, length: int) -> None:
@@ -130,8 +133,11 @@ class OnnxDecoder:
         """See `Decoder.reads`: any."""
         return True
 
-    def _run(self, rows: NDArray[np.float32], positions: NDArray[np.int64], hidden: NDArray[np.float32]) -> None:
-        """Read rows in one run, and write their hidden states [S, hidden]; the last run leaves its logits."""
+    def _run(
+        self, rows: NDArray[np.float32], positions: NDArray[np.int64], hidden: NDArray[np.float32], several: _Bound
+    ) -> None:
+        """Read rows in one run, by `several` if they are, and write their hidden states [S, hidden]; logits are left by
+        the last run."""
         total = self._length + len(rows)
         self._last_index[0], self._total[...] = total - 1, total
         if len(rows) == 1:
@@ -139,11 +145,10 @@ class OnnxDecoder:
             self._step.run()
             hidden[:] = self._hidden[0]
         else:
-            bound = self._prompt if self._prompt and len(rows) >= PROMPT_ROWS else self._several
-            bound.input("rows", np.ascontiguousarray(rows[None], np.float32))
-            bound.input("positions", np.ascontiguousarray(positions[:, None], np.int64))
-            bound.output("hidden", hidden[None])
-            bound.run()
+            several.input("rows", np.ascontiguousarray(rows[None], np.float32))
+            several.input("positions", np.ascontiguousarray(positions[:, None], np.int64))
+            several.output("hidden", hidden[None])
+            several.run()
         self._length = total
 
     def _allocate(self, capacity: int) -> None:
