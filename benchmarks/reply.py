@@ -137,7 +137,7 @@ def longest_reply(session: Session, bundle: Bundle) -> Course:
     manifest = bundle.manifest
     work = Workload(60, manifest.talker.context, seed=1)
     session.reset()
-    code_s = manifest.flow.repeats * manifest.vocoder.hop / manifest.vocoder.rate
+    code_s = manifest.code_samples / manifest.vocoder.rate
     watch, samples = Watch(manifest.talker.context * code_s / SAMPLES), 0
     for event in session.respond(QUESTION, options=work.options(manifest)):
         if isinstance(event, AudioDelta):
@@ -153,7 +153,7 @@ def half_an_hour(stages: Stages, minutes: float) -> Course:
     manifest = stages.bundle.manifest
     plan = decide(Workload(60, 60, seed=1).options(manifest), manifest)
     rate = manifest.vocoder.rate
-    count = round(minutes * 60 * rate / (manifest.flow.repeats * manifest.vocoder.hop))
+    count = round(minutes * 60 * rate / manifest.code_samples)
     rng = np.random.default_rng(1)
 
     def codes() -> Iterator[int]:

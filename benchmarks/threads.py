@@ -81,8 +81,7 @@ def main() -> None:
             print(f"{way}  {reply.seconds:.2f} s, cores {reply.cpu_s:.2f} s", file=sys.stderr, flush=True)
             if number:
                 found[way].append((reply.seconds, reply.cpu_s, reply.arrivals[0][1]))
-    flow, vocoder = parts.manifest.flow, parts.manifest.vocoder
-    audio_s = given.codes * flow.repeats * vocoder.hop / vocoder.rate
+    audio_s = given.codes * parts.manifest.code_samples / parts.manifest.vocoder.rate
     print("threads of", ", ".join(STAGES))
     for way, times in found.items():
         whole, cpu, first = (median(column) for column in zip(*times, strict=True))

@@ -256,6 +256,11 @@ class Manifest(Record, frozen=True):
     """System prompt the model was trained to speak under; another one degrades its speech. Empty: it had none."""
     extras: tuple[Extra, ...] = ()
 
+    @property
+    def code_samples(self) -> int:
+        """Samples of speech, at the vocoder's rate, that a code becomes."""
+        return self.flow.repeats * self.vocoder.hop
+
 
 class _Schema(msgspec.Struct):
     schema: int

@@ -62,7 +62,7 @@ class Utterance:
 
     def seconds(self, manifest: Manifest) -> float:
         """Length of the speech, what has not become sound yet included."""
-        return len(self.spoken.codes) * manifest.flow.repeats * manifest.vocoder.hop / manifest.vocoder.rate
+        return len(self.spoken.codes) * manifest.code_samples / manifest.vocoder.rate
 
     def cut(self, samples: int, pace: Pace, tokenizer: Tokenizer, manifest: Manifest) -> Tokens:
         """The reply's words within its first samples.

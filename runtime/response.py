@@ -108,8 +108,7 @@ class Response:
                 crew.check()
                 raise
         if self._is_cut():
-            rate, hop = self._manifest.vocoder.rate, self._manifest.vocoder.hop * self._manifest.flow.repeats
-            spoken_s = len(self._spoken.codes) * hop / rate
+            spoken_s = len(self._spoken.codes) * self._manifest.code_samples / self._manifest.vocoder.rate
             yield Notice(f"the speech ends after {spoken_s:.0f} s because the model can keep no more of it in mind")
         yield self._done()
 

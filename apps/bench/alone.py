@@ -76,7 +76,7 @@ class Alone:
     @property
     def _code_s(self) -> float:
         """Seconds of speech of a code."""
-        return self._manifest.flow.repeats * self._manifest.vocoder.hop / self._manifest.vocoder.rate
+        return self._manifest.code_samples / self._manifest.vocoder.rate
 
     def _hear(self) -> Timed:
         sound = self._work.question(self._manifest)
