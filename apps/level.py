@@ -59,9 +59,7 @@ class Level:
     @property
     def mean(self) -> float:
         """Root of the mean square, in dB below full scale; -inf for silence."""
-        if not self._sound.size:
-            return -math.inf
-        return _decibels(math.sqrt(float(np.square(self._sound, dtype=np.float64).mean())))
+        return loudness(self._sound)
 
     @property
     def peak(self) -> float:
@@ -69,9 +67,21 @@ class Level:
         return _decibels(float(np.abs(self._sound).max(initial=0)))
 
 
+def loudness(samples: NDArray[np.float32]) -> float:
+    """Root of the mean square of a sound [n], in dB below full scale; -inf for silence."""
+    if not samples.size:
+        return -math.inf
+    return _decibels(math.sqrt(float(np.square(samples, dtype=np.float64).mean())))
+
+
+def share(decibels: float) -> float:
+    """Of a bar that is full: 1 at 0 dB, 0 at the floor."""
+    return min(max((decibels - FLOOR) / -FLOOR, 0), 1)
+
+
 def drawn(decibels: float, width: int = WIDTH) -> str:
-    """The bar: full at 0 dB, empty at the floor."""
-    filled = round(width * min(max((decibels - FLOOR) / -FLOOR, 0), 1))
+    """The bar."""
+    filled = round(width * share(decibels))
     return "#" * filled + "-" * (width - filled)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from ...runtime.live.opening import open_camera, open_microphone, open_speaker
 from ...runtime.live.sources import HEARD_RATE, Microphone
 from ...runtime.options import Options
 from ...runtime.session import Session
+from ..level import loudness
 from .as_json import JsonFace
 from .face import Face, PlainFace, Status
 from .keys import keys
@@ -28,7 +30,6 @@ from .screen import ScreenFace
 
 LONGEST_WAIT = 3.0
 """Seconds of silence after the end of a file until the conversation is over, longer than a turn takes to end."""
-SILENT_DB = -99.0
 
 
 def converse(session: Session, live: LiveOptions, options: Options, notices: Sequence[str]) -> None:
@@ -90,7 +91,7 @@ class _Talk:
         self._face = face
         self._saving = saving
         self._push_to_talk = live.push_to_talk
-        self._level = SILENT_DB
+        self._level = -math.inf
         self._quiet = 0.0
         self._voices = voices
 
@@ -143,7 +144,7 @@ class _Talk:
     def _status(self, sound: NDArray[np.float32]) -> Status:
         conversation = self._conversation
         if sound.size:
-            self._level = 20 * float(np.log10(np.sqrt(np.mean(sound**2)) + 1e-5))
+            self._level = loudness(sound)
         who = "you" if conversation.user_speaks else "thinking" if conversation.is_answering else "listening"
         if conversation.is_speaking:
             who = "omni-edge"

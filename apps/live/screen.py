@@ -11,12 +11,11 @@ from rich.text import Text
 from ...runtime.events import Notice, TextDelta
 from ...runtime.live.events import LiveEvent, Totals, TurnDone, UserEnded
 from ...runtime.live.sources import HEARD_RATE, Trouble
+from ..level import share
 from ..terminal import printable
 from .face import Status, summary, total
 
 BARS = 20
-FLOOR_DB = -60.0
-"""Level at which the meter is empty."""
 EVERY = 0.1
 """Seconds between two drawings: a slow line by ssh bears it."""
 KEYS = "space talk/stop  m mute  v voice  c camera  q quit"
@@ -83,8 +82,7 @@ class ScreenFace:
         status = self._status
         if status is None:
             return
-        share = min(1.0, max(0.0, 1 - status.level / FLOOR_DB))
-        full = 0 if status.muted else round(BARS * share)
+        full = 0 if status.muted else round(BARS * share(status.level))
         meter = Text("#" * full, "green") + Text("·" * (BARS - full), "dim")
         camera = f"  camera {status.camera}" if status.camera else ""
         state = Text.assemble((f"{status.who:<12}", "bold"), "[", meter, "]", "  muted" if status.muted else "")
