@@ -158,7 +158,15 @@ def _voices(bundle: Bundle) -> Iterator[str]:
 
 
 def _settings(record: msgspec.Struct) -> list[tuple[str, str]]:
-    return [(field, str(value)) for field, value in msgspec.structs.asdict(record).items()]
+    return [(field, _setting(value)) for field, value in msgspec.structs.asdict(record).items()]
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, msgspec.Struct):
+        return " ".join(f"{field} {own}" for field, own in _settings(value))
+    if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+        return ", ".join(map(_setting, value))
+    return str(value)
 
 
 def _notify(notices: Iterable[str]) -> None:

@@ -25,13 +25,12 @@ from omni_edge.models.nano.world.listen import Listener
 from omni_edge.models.nano.world.speakers import SPEAKERS
 from omni_edge.models.nano.world.words_wrong import word_errors
 from omni_edge.quant.measures import mel_distance
-from omni_edge.runtime.engine import open_session
+from omni_edge.runtime.engine import open_session, open_vocoder
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.solver import Solver
-from omni_edge.runtime.vocoder import Vocoder
 
 Mels = list[NDArray[np.float32]]
 
@@ -133,7 +132,7 @@ class Hearing:
 
     def __init__(self, work: Work, reference: Callable[[], Mels]) -> None:
         self._work, self._reference = work, reference
-        self._vocoder = Vocoder(open_session(work.bundle, "vocoder", 1), work.bundle.manifest.vocoder)
+        self._vocoder = open_vocoder(work.bundle, 1)
         self._judge, self._session = Listener(), load(str(work.bundle.folder), threads=1)
 
     @cached_property

@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from omni_edge.models.bundle import Bundle
 from omni_edge.models.manifest import SUBNETWORKS, SubnetworkName
 from omni_edge.runtime.encoders import AudioEncoder, VisionEncoder
-from omni_edge.runtime.engine import open_decoder, open_session
+from omni_edge.runtime.engine import open_decoder, open_session, open_vocoder
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.pixels import picture_patches
 from omni_edge.runtime.solver import own_solver
-from omni_edge.runtime.vocoder import Vocoder
 
 from .bundles import ROUNDS, Bundles
 from .page import Row, Speed
@@ -76,10 +75,10 @@ class Speeds:
         bundle = self._bundles.made(each, None)
         if row.subnetwork in ("thinker", "talker"):
             return _decoder(bundle, row, self._threads)
+        if row.subnetwork == "vocoder":
+            return _vocoder(bundle, self._threads)
         session = open_session(bundle, row.subnetwork, self._threads)
-        return {"audio_encoder": _audio, "vision_encoder": _vision, "flow": _flow, "vocoder": _vocoder}[row.subnetwork](
-            bundle, session
-        )
+        return {"audio_encoder": _audio, "vision_encoder": _vision, "flow": _flow}[row.subnetwork](bundle, session)
 
 
 def _speeds(each: Mapping[str, float], full: Mapping[str, float]) -> tuple[Speed, ...]:
@@ -144,8 +143,8 @@ def _flow(bundle: Bundle, session) -> Measure:  # noqa: ANN001
     return lambda: {"second": _clock(lambda: flow.mel(codes, voice, noise, solver)) / SECONDS}
 
 
-def _vocoder(bundle: Bundle, session) -> Measure:  # noqa: ANN001
-    vocoder = Vocoder(session, bundle.manifest.vocoder)
+def _vocoder(bundle: Bundle, threads: int) -> Measure:
+    vocoder = open_vocoder(bundle, threads)
     frames = round(SECONDS * bundle.manifest.vocoder.rate / bundle.manifest.vocoder.hop)
     mel = np.random.default_rng(0).normal(-4, 2, (frames, bundle.manifest.flow.mel_bins)).astype(np.float32)
     return lambda: {"second": _clock(lambda: list(vocoder.samples(mel))) / SECONDS}

@@ -18,7 +18,7 @@ from omni_edge.apps.bench.reply import spoken
 from omni_edge.apps.bench.workload import Workload
 from omni_edge.models.bundle import Bundle, open_bundle
 from omni_edge.models.llama import core_count
-from omni_edge.runtime.engine import choose_engines, open_decoder, open_session
+from omni_edge.runtime.engine import choose_engines, open_decoder, open_session, open_vocoder
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load_stages
 from omni_edge.runtime.session import Session
@@ -26,7 +26,6 @@ from omni_edge.runtime.speech import Speech
 from omni_edge.runtime.stages import Stages
 from omni_edge.runtime.talker import Talker
 from omni_edge.runtime.thinker import Embeddings, Thinker
-from omni_edge.runtime.vocoder import Vocoder
 
 STAGES = ("thinker", "talker", "flow", "vocoder")
 QUESTION = "Tell me a story about a ship and the sea."
@@ -44,12 +43,12 @@ class Parts:
         self._made = {}
         for threads in (1, core_count()):
             thinker, talker = (open_decoder(bundle, name, engines[name], threads) for name in ("thinker", "talker"))
-            flow, vocoder = (open_session(bundle, name, threads) for name in ("flow", "vocoder"))
+            flow = open_session(bundle, "flow", threads)
             self._made |= {
                 ("thinker", threads): Thinker(thinker, words),
                 ("talker", threads): Talker(talker, codes, words, manifest.tokens),
                 ("flow", threads): Flow(flow, manifest.flow, bundle.path(manifest.flow.tables)),
-                ("vocoder", threads): Vocoder(vocoder, manifest.vocoder),
+                ("vocoder", threads): open_vocoder(bundle, threads),
             }
         with np.load(bundle.path(manifest.voices.file)) as arrays:
             self._voices = {name: int(arrays[f"{name}.bos_token"]) for name in manifest.voices.names}

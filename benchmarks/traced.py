@@ -55,11 +55,11 @@ def trace_flow(checkpoint: Checkpoint, path: Path, frames: int, *, guided: bool)
 
 
 def trace_vocoder(checkpoint: Checkpoint, path: Path, frames: int) -> None:
-    """Write the vocoder for a mel [1, bins, frames]."""
+    """Write the vocoder for a mel [1, frames, bins]."""
     _trace(
         reference_vocoder(checkpoint),
         path,
-        {"mel": torch.randn(1, checkpoint.config.vocoder.mel_bins, frames)},
+        {"rows": torch.randn(1, frames, checkpoint.config.vocoder.mel_bins)},
         dynamo=True,
     )
 

@@ -19,7 +19,7 @@ from omni_edge.export.checkpoint import Checkpoint
 from omni_edge.export.voices import read_voices
 from omni_edge.models.bundle import open_bundle
 from omni_edge.quant.measures import signal_to_noise
-from omni_edge.runtime.engine import open_session
+from omni_edge.runtime.engine import open_vocoder
 from omni_edge.runtime.vocoder import Vocoder
 
 from .interleaved import medians, table
@@ -44,18 +44,18 @@ def main() -> None:
     options = ort.SessionOptions()
     options.intra_op_num_threads = given.threads
     reference = ort.InferenceSession(traced, options)
-    vocoder = Vocoder(open_session(bundle, "vocoder", given.threads), bundle.manifest.vocoder)
+    vocoder = open_vocoder(bundle, given.threads)
     voices = read_voices(checkpoint.folder)
     mel = np.resize(next(iter(voices.values())).ref_mel, (2000, checkpoint.config.vocoder.mel_bins))
     window = mel[:WINDOW]
 
     def traced_run(mel: np.ndarray) -> np.ndarray:
-        return np.asarray(reference.run(None, {"mel": np.ascontiguousarray(mel.T[None])})[0]).reshape(-1)
+        return np.asarray(reference.run(None, {"rows": mel[None]})[0]).reshape(-1)
 
     print(f"A window of {WINDOW} frames:")
     runs: dict[str, Callable[[], object]] = {
         "traced, floats": lambda: traced_run(window),
-        "bundle": lambda: vocoder.run(window),
+        "bundle": lambda: list(vocoder.samples(window)),
     }
     if find_spec("openvino"):
         runs["traced, OpenVINO"] = openvino_run(traced, window, given.threads)
@@ -74,8 +74,7 @@ def openvino_run(traced: Path, mel: np.ndarray, threads: int) -> Callable[[], ob
 
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     request = openvino.Core().compile_model(str(traced), "CPU", hints).create_infer_request()
-    feed = np.ascontiguousarray(mel.T[None])
-    return lambda: request.infer({0: feed})
+    return lambda: request.infer({0: mel[None]})
 
 
 def _stream(vocoder: Vocoder, mel: np.ndarray, size: int, rounds: int) -> float:

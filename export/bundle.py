@@ -30,7 +30,7 @@ from .partial import Partial, beside, fingerprint
 from .precisions import DECODERS, Choice, Precision, choose
 from .progress import Progress, Steps
 from .subnetworks import EXPORTS, write_prompt_graph
-from .vocoder_reach import measured_reach
+from .vocoder_reach import measured_reaches
 from .voices import voice_arrays
 
 Listen = Callable[[Path], dict[DecoderName, list[Passage]]]
@@ -199,12 +199,12 @@ class _Exporter:
         names += [EMBEDDINGS, CODEC_EMBEDDINGS, FLOW_TABLES, VOICES, TOKENIZER, TEMPLATE]
         extras = (Extra(path=MMPROJ, purpose=PURPOSE),) if self.mmproj else ()
         files = describe_files(self.folder, [*names, *(extra.path for extra in extras)])
-        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, self._reach)
+        return describe(self.checkpoint, self.own, tuple(self.voices), subnetworks, files, extras, self._reaches)
 
     @cached_property
-    def _reach(self) -> int:
-        """Of the vocoder, measured once: with calibration, two manifests are written."""
-        return measured_reach(self.checkpoint, [voice.ref_mel for voice in self.voices.values()], self.folder)
+    def _reaches(self) -> tuple[int, ...]:
+        """Of the vocoder's parts, measured once: with calibration, two manifests are written."""
+        return measured_reaches(self.checkpoint, [voice.ref_mel for voice in self.voices.values()], self.folder)
 
 
 def _graph(engine: EngineName, precision: str, files: tuple[str, ...]) -> Graph:

@@ -14,6 +14,7 @@ from ..models.manifest import (
     Subnetwork,
     SubnetworkName,
     Vocoder,
+    VocoderPart,
     Voices,
 )
 from .checkpoint import Checkpoint
@@ -37,7 +38,7 @@ def describe(
     subnetworks: dict[SubnetworkName, Subnetwork],
     files: tuple[FileEntry, ...],
     extras: tuple[Extra, ...],
-    reach: int,
+    reaches: tuple[int, ...],
 ) -> Manifest:
     """Put a manifest together.
 
@@ -48,12 +49,14 @@ def describe(
         subnetworks: their graphs.
         files: all files of the bundle.
         extras: those of them that are for other programs.
-        reach: of the vocoder.
+        reaches: of the vocoder's parts.
     """
     config = checkpoint.config
     source = source_of(checkpoint.folder, own.name)
     tokens = config.tokens
-    hop = int(np.prod(config.vocoder.upsample_rates))
+    rates = config.vocoder.upsample_rates
+    parts = tuple(VocoderPart(rate=rate, reach=reach) for rate, reach in zip(rates, reaches, strict=True))
+    hop = int(np.prod(rates))
     return Manifest(
         schema=SCHEMA,
         name=source.checkpoint.rpartition("/")[2],
@@ -86,7 +89,7 @@ def describe(
             tables=FLOW_TABLES,
         ),
         # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
-        vocoder=Vocoder(rate=100 * hop, hop=hop, reach=reach),
+        vocoder=Vocoder(rate=100 * hop, parts=parts),
         thinker_sampling=own.text.sampling(stop=tokens.eos),
         talker_sampling=own.codes.sampling(stop=(tokens.codec_pad, tokens.codec_end), suppress=(tokens.codec_start,)),
         voices=Voices(

@@ -92,7 +92,7 @@ class VocoderSample(_Sample):
     def make(self, frames: int) -> dict[str, Tensor]:  # pyright: ignore  # noqa: D102
         # Smooth, as speech is: noise drives a trained vocoder where rounding errors of 1e-7 come out as 1e-3.
         rough = self.normal(1, 1, self.config.vocoder.mel_bins + 8, frames + 8)
-        return {"mel": F.avg_pool2d(rough, 9, stride=1)[0] * 9 * 2.5 - 5}
+        return {"rows": (F.avg_pool2d(rough, 9, stride=1)[0] * 9 * 2.5 - 5).transpose(1, 2).contiguous()}
 
 
 class DecoderSample(_Sample):
@@ -185,8 +185,8 @@ class VocoderInputs(GraphInputs):
     """The vocoder's inputs."""
 
     DUMMY_INPUT_GENERATOR_CLASSES = (VocoderSample,)
-    AXES: ClassVar[Axes] = {"mel": {2: "mel_frames"}}
-    RESULTS: ClassVar[Axes] = {"samples": {0: "samples"}}
+    AXES: ClassVar[Axes] = {"rows": {1: "mel_frames"}}
+    RESULTS: ClassVar[Axes] = {"samples": {1: "samples"}}
 
 
 class DecoderInputs(GraphInputs):

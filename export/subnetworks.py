@@ -21,8 +21,8 @@ from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, va
 from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
-from .vocoder import CLOSE, EXACT, reference_vocoder, vocoder_graph, whole_vocoder
-from .vocoder_rounding import corrected_vocoder, validate_vocoder
+from .vocoder import CLOSE, EXACT, reference_vocoder, vocoder_parts, whole_vocoder
+from .vocoder_rounding import CHECKED_FRAMES, corrected_vocoder, validate_parts
 from .voices import read_voices
 
 
@@ -89,22 +89,27 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     Rounded, its errors are corrected on the voices' own mels, and its inputs reach as far as theirs and somewhat
     more; so it is on them that it is checked.
     """
-    path = folder / "vocoder.onnx"
+    module = reference_vocoder(checkpoint)
     if rounding is None:
-        model = vocoder_graph(checkpoint, EXACT)
-        finish(model, {}, None)
-        save_graph(model, path, tick)
+        models = vocoder_parts(checkpoint, EXACT)
         declaration = inputs.VocoderInputs(checkpoint.config)
-        sizes = [{"frames": 3}, {"frames": 40}]
-        return _written(path, validate_graph(path, reference_vocoder(checkpoint), declaration, sizes, None))
-    mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
-    with whole_vocoder(checkpoint, folder) as whole:
-        corrected = corrected_vocoder(whole, checkpoint.config.vocoder, mels, tick, takes_bytes=rounding.dynamic)
-    model = vocoder_graph(checkpoint, CLOSE)
-    as_products(model, corrected)
-    finish(model, {}, rounding, corrected=corrected)
-    save_graph(model, path, lambda _: None)
-    return _written(path, validate_vocoder(path, reference_vocoder(checkpoint), mels, tolerance(rounding)))
+        given = [inputs.sample(declaration, {"frames": frames})["rows"].numpy() for frames in (3, 40)]
+        corrected = None
+    else:
+        mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
+        with whole_vocoder(checkpoint, folder) as whole:
+            corrected = corrected_vocoder(whole, checkpoint.config.vocoder, mels, tick, takes_bytes=rounding.dynamic)
+        models = vocoder_parts(checkpoint, CLOSE)
+        given = [mel[None, :CHECKED_FRAMES] for mel in mels]
+    paths = [folder / f"vocoder.{index}.onnx" for index in range(len(models))]
+    for model, path in zip(models, paths, strict=True):
+        if corrected:
+            as_products(model, corrected)
+        finish(model, {}, rounding, corrected=corrected)
+        save_graph(model, path, lambda _: None)
+    error = validate_parts(paths, module, given, tolerance(rounding))
+    files = [file for path in paths for file in _written(path, error).files]
+    return Written(paths[0].name, tuple(files), error)
 
 
 def export_thinker(checkpoint: Checkpoint, folder: Path, rounding: Rounding | None, tick: Tick) -> Written:

@@ -1,4 +1,8 @@
-"""BigVGAN, mel frames to samples, as a hand-built ONNX graph (FACTS §6.3).
+"""BigVGAN, mel frames to samples, as hand-built ONNX graphs (FACTS §6.3).
+
+Each upsampling with its residual blocks is a graph of its own, a part. The first parts work on few samples of many
+channels and look far around, the last ones on many samples and look about as many around: cut into windows that fit a
+processor's cache, each part for itself, little of what is around a window is worked out twice.
 
 Signals are laid out by sample, [1, T, C], as products of bytes (quant/products.py) want them; a convolution in floats
 turns them round and back. Built by hand because tracing a module of a hundred activations takes minutes, and this
@@ -8,13 +12,13 @@ graph seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from torch import nn
+from torch import Tensor, nn
 from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
 
@@ -22,39 +26,60 @@ from .builder import GraphBuilder
 from .checkpoint import Checkpoint, load_weights
 from .config import VocoderConfig
 from .graphs import save_graph
-from .snake import snake
+from .snake import Snakes, scale
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
-EXACT, CLOSE = 5, 4
+EXACT, CLOSE = 4, 2
 """Degrees of the activations' cosine: as good as a float, and well below what rounding costs."""
 
 
 def vocoder_graph(checkpoint: Checkpoint, degree: int) -> ir.Model:
-    """Build the graph; its weights stay in the checkpoint until the model is saved.
+    """Build it in one piece; weights stay in the checkpoint until the model is saved.
 
-    Input: mel [1, bins, T] f32, natural log. Output: samples [T·hop] f32 in [-1, 1].
+    Input: rows [1, T, bins] f32, mel, natural log. Output: [1, T·hop, 1] f32, samples in [-1, 1].
 
     Args:
         checkpoint: whose vocoder.
         degree: of the activations' cosine, EXACT or CLOSE.
     """
-    return _Vocoder(checkpoint, degree).build()
+    return _Vocoder(checkpoint, degree).build(range(len(checkpoint.config.vocoder.upsample_rates)))
+
+
+def vocoder_parts(checkpoint: Checkpoint, degree: int) -> list[ir.Model]:
+    """The same as one graph an upsampling; what one gives, [1, T·rate, C] f32, the next one takes."""
+    stages = range(len(checkpoint.config.vocoder.upsample_rates))
+    return [_Vocoder(checkpoint, degree).build(range(stage, stage + 1)) for stage in stages]
 
 
 @contextmanager
 def whole_vocoder(checkpoint: Checkpoint, folder: Path) -> Iterator[Path]:
-    """A full-precision graph in a folder, for as long as the block lasts."""
-    path = folder / "vocoder.whole.onnx"
-    try:
-        save_graph(vocoder_graph(checkpoint, EXACT), path, lambda _: None)
+    """A full-precision graph in a folder, in one piece, for as long as the block lasts."""
+    with _written([vocoder_graph(checkpoint, EXACT)], folder) as (path,):
         yield path
+
+
+@contextmanager
+def whole_parts(checkpoint: Checkpoint, folder: Path) -> Iterator[list[Path]]:
+    """Full-precision parts in a folder, for as long as the block lasts."""
+    with _written(vocoder_parts(checkpoint, EXACT), folder) as paths:
+        yield paths
+
+
+@contextmanager
+def _written(models: Sequence[ir.Model], folder: Path) -> Iterator[list[Path]]:
+    paths = [folder / f"vocoder.whole.{index}.onnx" for index in range(len(models))]
+    try:
+        for model, path in zip(models, paths, strict=True):
+            save_graph(model, path, lambda _: None)
+        yield paths
     finally:
-        for file in (path, path.with_name(f"{path.name}.data")):
-            file.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.data").unlink(missing_ok=True)
 
 
 def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
-    """The reference class with a checkpoint's weights: mel [1, bins, T] f32 -> samples [T·hop]."""
+    """The reference class with a checkpoint's weights, behind the graph's own shapes."""
     config = checkpoint.config.vocoder
     module = Qwen2_5OmniToken2WavBigVGANModel(
         Qwen2_5OmniBigVGANConfig(
@@ -67,51 +92,95 @@ def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
         )
     ).eval()
     load_weights(module, checkpoint.state(PREFIX), checkpoint)
-    return module
+    return _BySample(module)
+
+
+class _BySample(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.module(rows.transpose(1, 2)).reshape(1, -1, 1)
 
 
 class _Vocoder(GraphBuilder):
     def __init__(self, checkpoint: Checkpoint, degree: int) -> None:
         super().__init__(checkpoint)
         self.config: VocoderConfig = checkpoint.config.vocoder
-        self.degree = degree
+        self.snakes = Snakes(self, degree)
 
-    def build(self) -> ir.Model:
+    def build(self, stages: range) -> ir.Model:
         config = self.config
-        mel = self.input("mel", ir.DataType.FLOAT, [1, config.mel_bins, "T"])
-        # exp -> decibels -> clip(2·(S+115)/115 - 1) of the reference is exactly affine + clip (FACTS §6.3).
-        x = self.op("Mul", [mel, self.scalar("mel_scale", 40 / (115 * math.log(10)))])
-        x = self.op("Add", [x, self.scalar("mel_shift", 15 / 23)])
-        x = self.op("Clip", [x, self.scalar("low", -1), self.scalar("high", 1)])
-        x = self.conv(self.turned(x), "conv_pre", 7)
-        for stage, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernels, strict=True)):
-            x = self.upsample(x, f"ups.{stage}.0", rate, kernel)
-            blocks = [
-                self.block(x, stage * len(config.kernels) + index, size, config.dilations[index])
-                for index, size in enumerate(config.kernels)
-            ]
-            x = self.op("Mean", blocks)
-        x = self.activation(x, "activation_post")
-        x = self.conv(x, "conv_post", 7, bias=False)
-        x = self.op("Clip", [x, self.scalar("low", -1), self.scalar("high", 1)])
-        x = self.op("Reshape", [x, self.constant("flat", np.array([-1], np.int64))], output="samples")
-        self.declare(x, ir.DataType.FLOAT, ["N"])
+        last = stages.stop == len(config.upsample_rates)
+        rows = config.channels >> stages.start if stages.start else config.mel_bins
+        x = self.input("rows", ir.DataType.FLOAT, [1, "T", rows])
+        if not stages.start:
+            x = self.conv(self.normalised(x), "conv_pre", 7)
+        for stage in stages:
+            x = self.stage(x, stage)
+        if last:
+            x = self.sound(x)
+        x = self.op("Identity", [x], output="result")
+        self.declare(x, ir.DataType.FLOAT, [1, "N", 1 if last else config.channels >> stages.stop])
         return self.model("vocoder", [x])
 
-    def block(self, x: ir.Value, index: int, size: int, dilations: tuple[int, ...]) -> ir.Value:
+    def normalised(self, mel: ir.Value) -> ir.Value:
+        """exp -> decibels -> clip(2·(S+115)/115 - 1) of the reference is exactly affine + clip (FACTS §6.3)."""
+        x = self.op("Mul", [mel, self.scalar("mel_scale", 40 / (115 * math.log(10)))])
+        x = self.op("Add", [x, self.scalar("mel_shift", 15 / 23)])
+        return self.op("Clip", [x, self.scalar("low", -1), self.scalar("high", 1)])
+
+    def stage(self, x: ir.Value, stage: int) -> ir.Value:
+        config = self.config
+        x = self.upsample(x, f"ups.{stage}.0", config.upsample_rates[stage], config.upsample_kernels[stage])
+        blocks = [
+            self.block(x, stage, stage * len(config.kernels) + index, size, config.dilations[index])
+            for index, size in enumerate(config.kernels)
+        ]
+        return self.op("Mean", blocks)
+
+    def block(self, x: ir.Value, stage: int, index: int, size: int, dilations: tuple[int, ...]) -> ir.Value:
+        prefix, rate = f"resblocks.{index}", str(stage)
         for step, dilation in enumerate(dilations):
-            prefix = f"resblocks.{index}"
-            y = self.activation(x, f"{prefix}.activations.{2 * step}")
-            y = self.conv(y, f"{prefix}.convs1.{step}", size, dilation)
-            y = self.activation(y, f"{prefix}.activations.{2 * step + 1}")
-            y = self.conv(y, f"{prefix}.convs2.{step}", size)
+            first, second = (f"{prefix}.activations.{2 * step + which}" for which in range(2))
+            y = self.activation(self.scaled(x, first), first, rate)
+            # What the second activation multiplies by is part of the weights before it.
+            y = self.conv(y, f"{prefix}.convs1.{step}", size, dilation, factors=scale(self.shape_of(second)[0]))
+            y = self.conv(self.activation(y, second, rate), f"{prefix}.convs2.{step}", size)
             x = self.op("Add", [x, y])
         return x
 
-    def conv(self, x: ir.Value, name: str, size: int, dilation: int = 1, *, bias: bool = True) -> ir.Value:
+    def sound(self, x: ir.Value) -> ir.Value:
+        name = "activation_post"
+        x = self.activation(self.scaled(x, name), name, str(len(self.config.upsample_rates) - 1))
+        x = self.conv(x, "conv_post", 7, bias=False)
+        return self.op("Clip", [x, self.scalar("low", -1), self.scalar("high", 1)])
+
+    def conv(
+        self,
+        x: ir.Value,
+        name: str,
+        size: int,
+        dilation: int = 1,
+        *,
+        bias: bool = True,
+        factors: np.ndarray | None = None,
+    ) -> ir.Value:
+        """Outputs are multiplied by factors [C]."""
         pad = (size - 1) * dilation // 2
-        weights = [self.stored(f"{PREFIX}{name}.{part}") for part in (("weight", "bias") if bias else ("weight",))]
+        weights = [
+            self.multiplied(f"{PREFIX}{name}.{part}", factors) for part in (("weight", "bias") if bias else ("weight",))
+        ]
         return self.turned(self.op("Conv", [self.turned(x), *weights], {"dilations": [dilation], "pads": [pad, pad]}))
+
+    def multiplied(self, name: str, factors: np.ndarray | None) -> ir.Value:
+        """A tensor of the checkpoint times factors along its first axis."""
+        if factors is None:
+            return self.stored(name)
+        shape = list(self.checkpoint.shape(name))
+        column = factors.reshape(-1, *[1] * (len(shape) - 1))
+        return self.lazy([name], shape, lambda: self.checkpoint.array(name) * column)
 
     def upsample(self, x: ir.Value, name: str, rate: int, kernel: int) -> ir.Value:
         pad = (kernel - rate) // 2
@@ -119,10 +188,17 @@ class _Vocoder(GraphBuilder):
         x = self.op("ConvTranspose", [self.turned(x), *weights], {"strides": [rate], "pads": [pad, pad]})
         return self.turned(x)
 
-    def activation(self, x: ir.Value, name: str) -> ir.Value:
-        """Anti-aliased SnakeBeta; α and β are stored as logarithms."""
+    def activation(self, x: ir.Value, name: str, rate: str) -> ir.Value:
+        """Anti-aliased SnakeBeta of a signal that is scaled already."""
+        return self.snakes.apply(x, name, rate, *self.shape_of(name))
+
+    def scaled(self, x: ir.Value, name: str) -> ir.Value:
+        return self.op("Mul", [x, self.constant(f"{name}.scale", scale(self.shape_of(name)[0])[None, None])])
+
+    def shape_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """α and β of an activation, f32 [C]; they are stored as logarithms."""
         alpha, beta = (np.exp(self.checkpoint.array(f"{PREFIX}{name}.act.{part}")) for part in ("alpha", "beta"))
-        return snake(self, x, name, alpha, beta, degree=self.degree)
+        return alpha, beta
 
     def turned(self, x: ir.Value) -> ir.Value:
         """[1, T, C] -> [1, C, T] and back."""

@@ -1,4 +1,4 @@
-"""How many mel frames on either side a sample of the vocoder hangs on: what its shape allows, and what can be heard."""
+"""How many rows around one what a part of the vocoder makes hangs on: what its shape allows, and what can be heard."""
 
 from __future__ import annotations
 
@@ -7,43 +7,88 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint
 from .config import VocoderConfig
 from .graphs import open_graph
 from .snake import NEIGHBOURS
-from .vocoder import whole_vocoder
+from .vocoder import whole_parts
 
-INAUDIBLE = 2e-6
-"""Largest difference of a sample, in -1..1: five of these make up the 1e-5 that streamed sound may be off."""
+INAUDIBLE = 1e-5
+"""Largest difference of a sample, in -1..1, that all parts make together: a third of a step of 16-bit sound. The first
+part may make half of it, for its rows are the longest and speech waits for them; the others share the rest."""
+Signals = list[NDArray[np.float32]]
+"""What goes into each part, [1, T, C], and after the last the sound."""
 
 
-def measured_reach(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: Path) -> int:
-    """The fewest frames around a stretch of mel that give its sound as if all were there.
+def measured_reaches(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: Path) -> tuple[int, ...]:
+    """Of each part the fewest rows around a stretch of its input that give its sound as if all were there.
 
     What a sample hangs on falls off fast with distance, for the ends of some fifty filters lie on top of one another:
-    from half the frames that the shape allows on it is what a float cannot hold.
+    from half the rows that the shape allows on it is what a float cannot hold.
 
     Args:
         checkpoint: its vocoder is measured in floats: a byte more or less is not what is looked for.
         mels: f32 [frames, bins] each, what it is to speak.
-        folder: for its graph while it is measured.
+        folder: for its graphs while they are measured.
     """
-    most = vocoder_reach(checkpoint.config.vocoder)
-    with whole_vocoder(checkpoint, folder) as path:
-        session = open_graph(path)
-    middles = [np.resize(mel, (3 * most, mel.shape[1])).astype(np.float32) for mel in mels]
+    config = checkpoint.config.vocoder
+    most = [part_reach(config, part) for part in range(len(config.upsample_rates))]
+    frames = 3 * max(math.ceil(each / density) for each, density in zip(most, _densities(config), strict=True))
+    with whole_parts(checkpoint, folder) as paths:
+        sessions = [open_graph(path) for path in paths]
+    spoken = [_signals(sessions, np.resize(mel, (1, frames, mel.shape[1])).astype(np.float32)) for mel in mels]
+    return tuple(_least(sessions, spoken, part, config.upsample_rates[part], limit) for part, limit in enumerate(most))
 
-    def speak(mel: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {"mel": np.ascontiguousarray(mel.T[None])})[0])
 
-    wholes = [speak(mel) for mel in middles]
-    hop = len(wholes[0]) // (3 * most)
+def part_reach(config: VocoderConfig, part: int) -> int:
+    """How many rows of its input on either side what a part makes can depend on, rounded up.
+
+    Counted outward at the rate of its output: a convolution of size k and dilation d reaches d·(k-1)/2 samples, an
+    activation 3 of each filter at its input's rate, a transposed convolution of size k and stride r k/r inputs.
+    """
+    rate, kernel = config.upsample_rates[part], config.upsample_kernels[part]
+    inside = max(
+        sum((size - 1) * (dilation + 1) / 2 + 4 * NEIGHBOURS for dilation in dilations)
+        for size, dilations in zip(config.kernels, config.dilations, strict=True)
+    )
+    before = 3 if part == 0 else 0
+    after = 2 * NEIGHBOURS + 3 if part == len(config.upsample_rates) - 1 else 0
+    return math.ceil(before + kernel / rate + (inside + after) / rate)
+
+
+def _densities(config: VocoderConfig) -> list[int]:
+    """Rows of each part's input for a mel frame."""
+    return [math.prod(config.upsample_rates[:part]) for part in range(len(config.upsample_rates))]
+
+
+def _signals(sessions: Sequence[ort.InferenceSession], rows: NDArray[np.float32]) -> Signals:
+    signals = [rows]
+    for session in sessions:
+        signals.append(_run(session, signals[-1]))
+    return signals
+
+
+def _run(session: ort.InferenceSession, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(session.run(None, {"rows": rows})[0])
+
+
+def _least(sessions: Sequence[ort.InferenceSession], spoken: Sequence[Signals], part: int, rate: int, most: int) -> int:
+    """By halving; the middle third of a part's input is cut out, and what it makes put into what the next one takes."""
+
+    allowed = INAUDIBLE / 2 if part == 0 else INAUDIBLE / 2 / (len(sessions) - 1)
 
     def enough(reach: int) -> bool:
-        for mel, whole in zip(middles, wholes, strict=True):
-            part = speak(mel[most - reach : 2 * most + reach])[reach * hop : (reach + most) * hop]
-            if np.abs(part - whole[most * hop : 2 * most * hop]).max() > INAUDIBLE:
+        for signals in spoken:
+            third = signals[part].shape[1] // 3
+            cut = signals[part][:, third - reach : 2 * third + reach]
+            made = _run(sessions[part], cut)[:, reach * rate : (reach + third) * rate]
+            rows = signals[part + 1].copy()
+            rows[:, third * rate : 2 * third * rate] = made
+            sound = _signals(sessions[part + 1 :], rows)[-1]
+            if np.abs(sound - signals[-1]).max() > allowed:
                 return False
         return True
 
@@ -52,21 +97,3 @@ def measured_reach(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: P
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low
-
-
-def vocoder_reach(config: VocoderConfig) -> int:
-    """How many mel frames on either side a sample depends on, rounded up.
-
-    Counted outward from the input at each stage's own rate: a convolution of size k and dilation d reaches
-    d·(k-1)/2 samples, an activation 3 of each filter, a transposed convolution of size k and stride r k/r.
-    """
-    rate, reach = 1, 3.0
-    for up, kernel in zip(config.upsample_rates, config.upsample_kernels, strict=True):
-        reach += kernel / up / rate
-        rate *= up
-        blocks = (
-            sum((size - 1) * (dilation + 1) / 2 + 4 * NEIGHBOURS for dilation in dilations)
-            for size, dilations in zip(config.kernels, config.dilations, strict=True)
-        )
-        reach += max(blocks) / rate
-    return math.ceil(reach + (2 * NEIGHBOURS + 3) / rate)

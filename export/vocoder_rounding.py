@@ -46,9 +46,9 @@ def corrected_vocoder(
     model = ir.load(path)
 
     def inputs(names: list[str]) -> Iterator[dict[str, np.ndarray]]:
-        session = open_part(_typed(ir.load(path), names), path, ["mel"], list(dict.fromkeys(names)))
+        session = open_part(_typed(ir.load(path), names), path, ["rows"], list(dict.fromkeys(names)))
         for mel in _windows(mels):
-            feeds = {"mel": np.ascontiguousarray(mel.T[None])}
+            feeds = {"rows": np.ascontiguousarray(mel[None])}
             yield {name: np.asarray(value)[0] for name, value in zip(names, session.run(names, feeds), strict=True)}
 
     def weight(name: str) -> np.ndarray:
@@ -84,25 +84,26 @@ def _windows(mels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
                 yield window
 
 
-def validate_vocoder(path: Path, module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
-    """The largest relative error of a rounded vocoder on mels.
+def validate_parts(paths: Sequence[Path], module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
+    """The largest relative error of a vocoder's parts, one after the other, on mels.
 
     Args:
-        path: of its graph.
+        paths: of their graphs.
         module: the reference.
-        mels: f32 [frames, bins] each.
+        mels: f32 [1, frames, bins] each.
         most: that may be.
 
     Raises:
         BundleError: it is more.
     """
-    session, errors = open_graph(path), []
+    sessions, errors = [open_graph(path) for path in paths], []
     for mel in mels:
-        given = np.ascontiguousarray(mel[:CHECKED_FRAMES].T[None])
         with torch.no_grad():
-            expected = module(torch.from_numpy(given)).numpy()
-        actual = np.asarray(session.run(None, {"mel": given})[0])
-        errors.append(relative_error(actual, expected, f"{path.name} on a voice", most))
+            expected = module(torch.from_numpy(np.ascontiguousarray(mel))).numpy()
+        rows = mel
+        for session in sessions:
+            rows = np.asarray(session.run(None, {"rows": rows})[0])
+        errors.append(relative_error(rows, expected, f"the vocoder at {mel.shape[1]} frames", most))
     return max(errors)
 
 

@@ -7,6 +7,7 @@ Files of another schema are refused by name before anything else is looked at.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ import msgspec
 
 from .errors import BundleError
 
-SCHEMA = 3
+SCHEMA = 4
 MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]
@@ -71,6 +72,11 @@ class Graph(Record, frozen=True):
     def prompt(self) -> str | None:
         """The second graph, if there is one."""
         return next((file for file in self.files if file.endswith(PROMPT)), None)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Files of the graphs that follow one another: the vocoder's are several, all others are one."""
+        return tuple(file for file in self.files if file.endswith(".onnx") and not file.endswith(PROMPT))
 
 
 class Subnetwork(Record, frozen=True):
@@ -195,13 +201,39 @@ class Flow(Record, frozen=True):
     """Intervals of the solver that begin before this time are guided."""
 
 
+class VocoderPart(Record, frozen=True):
+    """One of the vocoder's graphs: an upsampling and its residual blocks."""
+
+    rate: int
+    """Rows that come out for one that goes in."""
+    reach: int
+    """Rows on either side of one that what comes out depends on."""
+
+
 class Vocoder(Record, frozen=True):
     """Mel frames to samples (FACTS §6.3)."""
 
     rate: int
-    hop: int
-    reach: int
-    """Mel frames on either side that a sample depends on."""
+    parts: tuple[VocoderPart, ...]
+    """What one makes, the next one takes; one a graph."""
+
+    @property
+    def hop(self) -> int:
+        """Samples a mel frame."""
+        return math.prod(part.rate for part in self.parts)
+
+    @property
+    def held(self) -> int:
+        """Samples at the end of what is to be spoken that hang on what may still follow."""
+        held = 0
+        for part in self.parts:
+            held = (held + part.reach) * part.rate
+        return held
+
+    @property
+    def whole(self) -> VocoderPart:
+        """All parts as one, from mel frames to samples."""
+        return VocoderPart(rate=self.hop, reach=math.ceil(self.held / self.hop))
 
 
 class Sampling(Record, frozen=True):

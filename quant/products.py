@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from .channels import Grid, Rounded, weight_of
 from .matrices import CONTRIB, lazy_value
@@ -35,12 +36,9 @@ def as_products(model: ir.Model, rounded: Mapping[str, Rounded]) -> int:
         output = product.build()
         graph.insert_before(node, product.nodes)
         node.outputs[0].replace_all_uses_with(output, replace_graph_outputs=True)
-        given = [value for value in node.inputs[1:] if value is not None and value.is_initializer()]
         graph.remove(node, safe=True)
-        for value in given:
-            if not value.uses():
-                graph.initializers.pop(str(value.name))
         count += 1
+    RemoveUnusedNodesPass()(model)
     graph.opset_imports[CONTRIB] = 1
     return count
 
@@ -80,6 +78,52 @@ class _Taps:
         return _Taps(phases.reshape(rate * outputs, inputs, -1), (before, after), rate=rate)
 
 
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What a convolution is applied to: `samples` [1, T, C], cut, times factors [C], plus shifts [C].
+
+    A step before it that does one of these to each channel is not done in floats, but where they become bytes.
+    """
+
+    samples: ir.Value | None
+    """None: no turn is before it that could be taken back."""
+    factors: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    cut: tuple[ir.Value | None, ...] = ()
+    """The other inputs of a Slice."""
+
+    @staticmethod
+    def of(node: ir.Node) -> _Given:
+        """Of a convolution: turned, shifted, multiplied and cut in this order backwards, or less of it."""
+        turn = _step(node.inputs[0], "Transpose")
+        if turn is None or turn.attributes["perm"].as_ints() != (0, 2, 1):
+            return _Given(None, np.float64(1), np.float64(0))  # pyright: ignore
+        value, factors, shifts = turn.inputs[0], np.float64(1), np.float64(0)
+        if (add := _step(value, "Add")) and (constant := _channels(add)) is not None:
+            value, shifts = add.inputs[0], constant
+        if (multiply := _step(value, "Mul")) and (constant := _channels(multiply)) is not None:
+            value, factors = multiply.inputs[0], constant
+        cut = _step(value, "Slice")
+        if cut is None:
+            return _Given(value, factors, shifts)  # pyright: ignore
+        return _Given(cut.inputs[0], factors, shifts, tuple(cut.inputs[1:]))  # pyright: ignore
+
+
+def _step(value: ir.Value | None, kind: str) -> ir.Node | None:
+    """The node of this kind that made a value, if nothing else wants it."""
+    node = value.producer() if value is not None and len(value.uses()) == 1 else None
+    return node if node is not None and node.op_type == kind else None
+
+
+def _channels(node: ir.Node) -> NDArray[np.float64] | None:
+    """The constant [1, 1, C] that is a node's second input."""
+    value = node.inputs[1]
+    if value is None or value.const_value is None or len(value.const_value.shape) != 3:
+        return None
+    array = value.const_value.numpy()
+    return array.reshape(-1).astype(np.float64) if array.shape[:2] == (1, 1) else None
+
+
 class _Product:
     def __init__(self, model: ir.Model, node: ir.Node, name: str, weight: Rounded) -> None:
         self.graph, self.node, self.name = model.graph, node, name
@@ -92,47 +136,64 @@ class _Product:
 
         ONNX Runtime drops a turn that another one before or after it takes back.
         """
-        x, grid = self.node.inputs[0], self.grid
-        assert x is not None
+        grid = self.grid
         assert grid is not None
-        samples = self.op("Transpose", [x], {"perm": [0, 2, 1]})
+        given = _Given.of(self.node)
+        samples = given.samples or self.op("Transpose", [self.node.inputs[0]], {"perm": [0, 2, 1]})
         # One scale for all channels: ONNX Runtime is fifty times slower at one for each.
-        scaled = self.op("Mul", [samples, self.constant("per", (1 / grid.step)[None, None])])
-        scaled = self.op("Add", [scaled, self.constant("zero", grid.zero.astype(np.float32)[None, None])])
+        per, zero = given.factors / grid.step, given.shifts / grid.step + grid.zero
+        scaled = self.op("Mul", [samples, self.constant("per", per.astype(np.float32)[None, None])])
+        scaled = self.op("Add", [scaled, self.constant("zero", zero.astype(np.float32)[None, None])])
         coarse = [self.shared("one", np.array(1, np.float32)), self.shared("none", np.array(0, np.uint8))]
-        first = self.op("QuantizeLinear", [scaled, *coarse])
-        result = self.product(self.unfolded(first, "first", grid.zero), self.bias(grid), 1)
+        samples = self.op("QuantizeLinear", [scaled, *coarse])
         if grid.bytes == 2:
-            rest = self.op("Sub", [scaled, self.op("DequantizeLinear", [first, *coarse])])
-            fine = [
-                self.shared("finer", np.array(1 / STEPS, np.float32)),
-                self.shared("mid", np.array(MIDDLE, np.uint8)),
-            ]
-            second = self.op("QuantizeLinear", [rest, *fine])
-            middle = np.full_like(grid.zero, MIDDLE)
-            rest = self.unfolded(second, "second", middle)
-            result = self.op("Add", [result, self.product(rest, None, 1 / STEPS)])
+            samples = self.with_rest(scaled, samples, coarse)
+        result = self.product(self.unfolded(self.cut(samples, given), grid), self.bias(grid))
+        if grid.bytes == 2:
+            result = self.joined(result)
         if self.taps.rate > 1:
             result = self.op("Reshape", [result, self.numbers("flat", 1, -1, len(self.factors) // self.taps.rate)])
         return self.op("Transpose", [result], {"perm": [0, 2, 1]})
 
-    def unfolded(self, samples: ir.Value, which: str, zero: NDArray[np.uint8]) -> ir.Value:
-        """Bytes [1, T, C] -> those under each tap, [1, T', taps·C]; each channel has a byte of its own for zero."""
-        taps, dilation = self.taps.steps.shape[2], self.taps.dilation
+    def with_rest(self, scaled: ir.Value, first: ir.Value, coarse: list[ir.Value]) -> ir.Value:
+        """Bytes and those of what they leave, [2, T, C]: one product takes both, and reads its weights once."""
+        rest = self.op("Sub", [scaled, self.op("DequantizeLinear", [first, *coarse])])
+        fine = [self.shared("finer", np.array(1 / STEPS, np.float32)), self.shared("mid", np.array(MIDDLE, np.uint8))]
+        return self.op("Concat", [first, self.op("QuantizeLinear", [rest, *fine])], {"axis": 0})
+
+    def joined(self, products: ir.Value) -> ir.Value:
+        """The rows of the first bytes, then those of the second: [1, 2·T, C] to their sum [1, T, C]."""
+        rows = self.op("Reshape", [products, self.numbers("two", 2, -1)])
+        total = self.op("MatMul", [self.shared("weights", np.array([[1, 1 / STEPS]], np.float32)), rows])
+        return self.op("Reshape", [total, self.numbers("rows", 1, -1, len(self.factors))])
+
+    def cut(self, samples: ir.Value, given: _Given) -> ir.Value:
+        """Cutting bytes costs a quarter of cutting floats."""
+        return self.op("Slice", [samples, *given.cut]) if given.cut else samples
+
+    def unfolded(self, samples: ir.Value, grid: Grid) -> ir.Value:
+        """Bytes [bytes, T, C] -> those under each tap, [1, bytes·T', taps·C].
+
+        What is beyond the ends is zero, for which each channel has a byte of its own.
+        """
+        _, inputs, taps = self.taps.steps.shape
         if any(self.taps.pads):
-            edges = (self.constant(f"edge.{which}.{size}", np.tile(zero, (1, size, 1))) for size in self.taps.pads)
+            zero = np.stack([grid.zero, np.full_like(grid.zero, MIDDLE)][: grid.bytes])[:, None]
+            edges = (self.constant(f"edge.{size}", np.tile(zero, (1, size, 1))) for size in self.taps.pads)
             before, after = edges
             samples = self.op("Concat", [before, samples, after], {"axis": 1})
+        dilation = self.taps.dilation
         shifted = [self.shifted(samples, tap * dilation, (tap + 1 - taps) * dilation) for tap in range(taps)]
-        return self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
+        samples = self.op("Concat", shifted, {"axis": 2}) if taps > 1 else samples
+        return self.op("Reshape", [samples, self.numbers("flat", 1, -1, taps * inputs)]) if grid.bytes > 1 else samples
 
-    def product(self, samples: ir.Value, bias: ir.Value | None, scale: float) -> ir.Value:
-        step = self.shared(f"step:{scale}", np.array(scale, np.float32))
+    def product(self, samples: ir.Value, bias: ir.Value) -> ir.Value:
+        step = self.shared("step", np.array(1, np.float32))
         feeds = [samples, self.matrix(), step, self.scales(), None, None, bias]
-        return self.op("MatMulIntegerToFloat", feeds[: 7 if bias else 4], domain=CONTRIB)
+        return self.op("MatMulIntegerToFloat", feeds, domain=CONTRIB)
 
     def bias(self, grid: Grid) -> ir.Value:
-        """What the bytes that stand for zero sum up to is taken off again."""
+        """What the bytes that stand for zero sum up to is taken off again; of two bytes, each row's takes its share."""
         given = self.node.inputs[2] if len(self.node.inputs) > 2 else None
         steps, rate = self.taps.steps, self.taps.rate
         name = f"{self.name}.bias"
@@ -141,7 +202,8 @@ class _Product:
             zero = grid.zero + (MIDDLE / STEPS if grid.bytes == 2 else 0.0)
             zeros = np.einsum("oit,i->o", steps.astype(np.float64), zero.astype(np.float64)) * self.factors
             own = 0 if given is None or given.const_value is None else np.tile(given.const_value.numpy(), rate)
-            return ir.tensor((own - zeros).astype(np.float32), name=name)
+            share = STEPS / (STEPS + 1) if grid.bytes == 2 else 1.0
+            return ir.tensor(((own - zeros) * share).astype(np.float32), name=name)
 
         return self.add(lazy_value(name, ir.DataType.FLOAT, [len(steps)], read))
 

@@ -21,6 +21,7 @@ from ..models.manifest import EngineName, Graph, SubnetworkName
 from .decoder import Decoder, OnnxDecoder
 from .llama import LlamaDecoder
 from .threads import threads_of
+from .vocoder import Vocoder
 
 EngineChoice = Literal["auto", "onnx", "llama"]
 DecoderName = Literal["thinker", "talker"]
@@ -97,6 +98,12 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
         BundleError: ONNX Runtime refuses the graph.
     """
     return session_of(bundle.path(_graph(bundle, name, "onnx").graph), threads)
+
+
+def open_vocoder(bundle: Bundle, threads: int) -> Vocoder:
+    """Load the vocoder; see `open_session`."""
+    sessions = [session_of(bundle.path(part), 1) for part in _graph(bundle, "vocoder", "onnx").parts]
+    return Vocoder(sessions, bundle.manifest.vocoder.parts, threads_of(threads))
 
 
 def session_of(path: Path, threads: int, *, keep_in_file: bool = False) -> ort.InferenceSession:

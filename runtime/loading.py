@@ -12,11 +12,19 @@ import numpy as np
 
 from ..models.bundle import Bundle, open_bundle
 from ..models.errors import RequestError
-from ..models.manifest import SubnetworkName
 from ..models.store import resolve
 from .decoder import Decoder
 from .encoders import AudioEncoder, VisionEncoder
-from .engine import DECODERS, DecoderName, EngineChoice, LateSession, choose_engines, open_decoder, open_session
+from .engine import (
+    DECODERS,
+    DecoderName,
+    EngineChoice,
+    LateSession,
+    choose_engines,
+    open_decoder,
+    open_session,
+    open_vocoder,
+)
 from .flow import Flow
 from .messages import Message
 from .perception import Perception
@@ -27,9 +35,6 @@ from .stages import Stages
 from .talker import Talker
 from .thinker import Embeddings, Thinker
 from .tokenizer import Tokenizer
-from .vocoder import Vocoder
-
-TOKEN2WAV: tuple[SubnetworkName, ...] = ("flow", "vocoder")
 
 
 def load(
@@ -86,9 +91,9 @@ def load_stages(
         decoders: dict[DecoderName, Future[Decoder]] = {
             name: pool.submit(open_decoder, bundle, name, engines.of[name], threads) for name in DECODERS
         }
-        sessions = {name: pool.submit(open_session, bundle, name, threads) for name in TOKEN2WAV}
-    flow = Flow(sessions["flow"].result(), manifest.flow, bundle.path(manifest.flow.tables))
-    vocoder = Vocoder(sessions["vocoder"].result(), manifest.vocoder)
+        session = pool.submit(open_session, bundle, "flow", threads)
+        vocoder = pool.submit(open_vocoder, bundle, threads)
+    flow = Flow(session.result(), manifest.flow, bundle.path(manifest.flow.tables))
     perception = Perception(
         AudioEncoder(LateSession(bundle, "audio_encoder", threads), manifest.audio),
         VisionEncoder(LateSession(bundle, "vision_encoder", threads), manifest.vision),
@@ -101,7 +106,7 @@ def load_stages(
     def joined(decoders: Mapping[DecoderName, Decoder], notes: tuple[str, ...] = ()) -> Stages:
         thinker = Thinker(decoders["thinker"], words)
         talker = Talker(decoders["talker"], codes, words, manifest.tokens)
-        speech = Speech(talker, flow, vocoder, manifest, voices)
+        speech = Speech(talker, flow, vocoder.result(), manifest, voices)
         return Stages(bundle, tokenizer, prompts, perception, thinker, speech, notes)
 
     chosen: dict[DecoderName, Decoder] = {name: opened.result() for name, opened in decoders.items()}

@@ -83,7 +83,8 @@ class Speech:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
         vocoder, frames = self._manifest.vocoder, [size * self._manifest.flow.block for size in CHUNKS]
         # What the vocoder holds back of the first piece comes with the next.
-        return tuple(vocoder.hop * count for count in (max(1, frames[0] - vocoder.reach), *frames[1:]))
+        samples = [vocoder.hop * count for count in frames]
+        return (max(1, samples[0] - vocoder.held), *samples[1:])
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""

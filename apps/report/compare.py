@@ -16,7 +16,7 @@ from ...models.bundle import Bundle
 from ...models.errors import DeviceError
 from ...models.manifest import EngineName, Graph, SubnetworkName
 from ...runtime.encoders import AudioEncoder, VisionEncoder
-from ...runtime.engine import DecoderName, open_session
+from ...runtime.engine import DecoderName, open_session, open_vocoder
 from ...runtime.flow import Flow
 from ...runtime.noise import Noise
 from ...runtime.solver import own_solver
@@ -137,9 +137,10 @@ class Comparison:
         yield from self._vocoder(mels)
 
     def _vocoder(self, mels: Arrays) -> Iterator[Compared]:
-        def stage(session: Any) -> Run:
-            vocoder = Vocoder(session, self._manifest.vocoder)
-            return lambda mel: np.concatenate(list(vocoder.samples(mel)))
+        def stage(sound: Any) -> Run:
+            if not isinstance(sound, Vocoder):
+                sound = Vocoder([sound], [self._manifest.vocoder.whole], self._threads)
+            return lambda mel: np.concatenate(list(sound.samples(mel)))
 
         for graph, full, other in self._sides("vocoder", mels, stage):
             error = _vocoder_error(full, other)
@@ -164,6 +165,8 @@ class Comparison:
     def _open(self, name: SessionName, engine: EngineName) -> Any:
         if engine != "onnx":
             raise DeviceError(f"{self._bundle.folder} has a {name} for the engine {engine}, which runs decoders only")
+        if name == "vocoder":
+            return open_vocoder(self._bundle, self._threads)
         return open_session(self._bundle, name, self._threads)
 
     def _report(self, name: SubnetworkName, graph: Graph, outcome: Error | str) -> GraphReport:

@@ -10,6 +10,7 @@ from omni_edge.export.full_precision import FullPrecision
 from omni_edge.export.tiny import SHAPES
 from omni_edge.models.bundle import inspect_bundle
 from omni_edge.models.errors import BundleError
+from omni_edge.models.manifest import VocoderPart
 from omni_edge.runtime.encoders import AudioEncoder
 from omni_edge.runtime.engine import open_decoder, open_session
 
@@ -79,6 +80,6 @@ def test_a_bundle_of_another_model_is_refused(tiny, bundle, full):
     with pytest.raises(BundleError, match=r"was not exported from .*Name the checkpoint it was exported from"):
         FullPrecision(tiny.checkpoint(other)).check(bundle.manifest, bundle.folder)
     full.check(bundle.manifest, bundle.folder)
-    changed = msgspec.structs.replace(bundle.manifest.vocoder, hop=7)
+    changed = msgspec.structs.replace(bundle.manifest.vocoder, parts=(VocoderPart(rate=7, reach=1),))
     with pytest.raises(BundleError, match="hop of its vocoder is 7, not"):
         full.check(msgspec.structs.replace(bundle.manifest, vocoder=changed), bundle.folder)

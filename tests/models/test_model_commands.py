@@ -136,6 +136,7 @@ class TestShow:
             "decoders\thidden\t8\t4",
             "settings\taudio\tmels\t128",
             "settings\tvocoder\trate\t24000",
+            "settings\tvocoder\tparts\trate 1 reach 1",
         } <= lines
         assert any(line.startswith("tiny\ttotal size\t") for line in lines)
         assert NOTICE in result.stderr

@@ -10,14 +10,13 @@ import pytest
 
 from omni_edge.models.bundle import open_bundle
 from omni_edge.models.store import resolve
-from omni_edge.runtime.engine import open_session
+from omni_edge.runtime.engine import open_session, open_vocoder
 from omni_edge.runtime.events import Done
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load
 from omni_edge.runtime.noise import Noise
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.solver import Solver, own_solver
-from omni_edge.runtime.vocoder import Vocoder
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +65,7 @@ def jumps(sound: np.ndarray) -> np.ndarray:
 def test_no_click_where_chunks_join(bundle, flow, codes):
     """A spectrum may jump there, for speech does; it must not jump more than in sound made all at once."""
     voice, solver = bundle.manifest.voices.default, own_solver(bundle.manifest.flow)
-    vocoder = Vocoder(open_session(bundle, "vocoder", 1), bundle.manifest.vocoder)
+    vocoder = open_vocoder(bundle, 1)
     stream, mels = vocoder.begin(), streamed(flow, codes, voice, solver)
     pieces = [stream.step(mel, last=index == len(mels) - 1) for index, mel in enumerate(mels)]
     whole = vocoder.run(flow.mel(codes, voice, Noise(0, 80), solver))

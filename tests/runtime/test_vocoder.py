@@ -1,18 +1,20 @@
 """Sound made chunk by chunk is that of the whole."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_edge.runtime import vocoder as module
-from omni_edge.runtime.engine import open_session
+from omni_edge.runtime.engine import open_vocoder
 from omni_edge.runtime.vocoder import Vocoder
 
 
 @pytest.fixture(scope="module")
 def vocoder(bundle) -> Vocoder:
-    return Vocoder(open_session(bundle, "vocoder", 1), bundle.manifest.vocoder)
+    return open_vocoder(bundle, 1)
 
 
 def noise(frames: int) -> np.ndarray:
@@ -37,11 +39,26 @@ def test_chunks_equal_the_whole(vocoder, bundle, frames, sizes):
     assert np.abs(sound).max() <= 1
 
 
-@pytest.mark.parametrize(("frames", "window"), [(1, 1), (13, 5), (50, 7), (50, 50), (50, 49)])
+@pytest.mark.parametrize("window", [1, 5, 7, 50, 96])
+@pytest.mark.parametrize("frames", [1, 13, 50, 131])
 def test_a_whole_mel_is_spoken_in_windows(frames, window, vocoder, monkeypatch):
     mel = noise(frames)
     monkeypatch.setattr(module, "WINDOW", window)
     assert np.abs(np.concatenate(list(vocoder.samples(mel))) - vocoder.run(mel)).max() < 1e-5
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 250), st.integers(0, 100), st.integers(1, 3))
+def test_windows_on_several_threads_equal_the_whole(several, frames, first, threads):
+    mel, first = noise(frames), min(first, frames - 1)
+    part = several[threads].parts[0]
+    made = several[threads].windows(part, mel, first, frames)
+    assert np.abs(made - part.run(mel)[first * part.rate :]).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def several(bundle) -> dict[int, Vocoder]:
+    return {threads: open_vocoder(bundle, threads) for threads in (1, 2, 3)}
 
 
 def test_a_stream_begun_anew_gives_the_same_again(vocoder):
@@ -51,17 +68,31 @@ def test_a_stream_begun_anew_gives_the_same_again(vocoder):
     assert (streamed(stream, mel, [40, 40]) == first).all()
 
 
-def test_a_chunk_costs_the_same_wherever_it_lies(vocoder, bundle, monkeypatch):
+def test_a_chunk_costs_the_same_wherever_it_lies(vocoder, monkeypatch):
     lengths = []
-    stream, run = vocoder.begin(), vocoder.run
-    monkeypatch.setattr(vocoder, "run", lambda mel: lengths.append(len(mel)) or run(mel))
+    stream = vocoder.begin()
+    parts = [Noted(part.session, part.rate, part.reach, part.window, lengths) for part in vocoder.parts]
+    monkeypatch.setattr(vocoder, "parts", parts)
+    costs = []
     for _ in range(20):
         stream.step(noise(24), last=False)
-    assert set(lengths[5:]) == {24 + 2 * bundle.manifest.vocoder.reach}
+        costs.append(sum(lengths))
+        lengths.clear()
+    assert len(set(costs[5:])) == 1
+    assert costs[5] > 0
+
+
+@dataclass(frozen=True)
+class Noted(module._Part):
+    lengths: list[int]
+
+    def run(self, rows):
+        self.lengths.append(len(rows))
+        return super().run(rows)
 
 
 def test_a_sample_hangs_on_its_reach_and_no_more(vocoder, bundle):
-    reach, hop = bundle.manifest.vocoder.reach, bundle.manifest.vocoder.hop
+    reach, hop = bundle.manifest.vocoder.whole.reach, bundle.manifest.vocoder.hop
     mel = np.full((2 * reach + 20, 80), -4.0, np.float32)
     other = mel.copy()
     other[-1] = 0.0
