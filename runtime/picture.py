@@ -18,6 +18,24 @@ from .pixels import check_ratio
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
+def is_picture(source: File) -> bool:
+    """Whether a file is for `read_picture`, and not a video: an animated GIF is one.
+
+    A picture that turns out to be damaged is a picture.
+
+    Raises:
+        MediaError: it cannot be read at all, see `check_source`.
+    """
+    check_source(source)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return image.format != "MPEG" and not (image.format == "GIF" and getattr(image, "is_animated", False))
+    except Image.UnidentifiedImageError:
+        return False
+    except _PILLOW_ERRORS:
+        return True
+
+
 def read_picture(source: File | Image.Image) -> npt.NDArray[np.uint8]:
     """Decode a jpg, png, webp or whatever else Pillow reads; of an animation, the first frame.
 

@@ -27,6 +27,7 @@ class LiveOptions:
     fast: bool
     """Files play as fast as the work allows."""
     push_to_talk: bool
+    """Of a file that is the microphone: all of it is one turn."""
     interrupt: bool
     threshold: float | None
     silence: float | None
@@ -70,10 +71,12 @@ class LiveOptions:
     @property
     def loudspeaker(self) -> str | None:
         """What is spoken through."""
-        named = self.microphone
-        if self.speaker is None and named is not None and Path(named).is_file():
-            return str(self.out)
-        return self.speaker
+        return str(self.out) if self.speaker is None and self.plays_file else self.speaker
+
+    @property
+    def plays_file(self) -> bool:
+        """Whether a file is the microphone."""
+        return self.microphone is not None and Path(self.microphone).is_file()
 
     def turns(self) -> TurnSettings:
         """When a turn begins and ends."""
@@ -87,6 +90,6 @@ class LiveOptions:
 
     def settings(self, options: Options) -> Settings:
         """How the conversation is led; `options` are those of its replies."""
-        # What was saved is free of echo, and what it was the echo of is not heard this time.
-        echo = "off" if self.replay is not None else self.echo
+        # A file does not hear the loudspeaker, and what was saved is free of echo.
+        echo = "off" if self.replay is not None or (self.plays_file and self.echo == "auto") else self.echo
         return Settings(self.turns(), self.interrupt, echo, options, video=self.camera is not None)

@@ -91,6 +91,10 @@ class _Talk:
         self._face = face
         self._saving = saving
         self._push_to_talk = live.push_to_talk
+        self._held = live.push_to_talk and live.plays_file
+        if self._held:
+            driver.look()  # a turn has pictures if there was one when it began
+            conversation.press()
         self._level = -math.inf
         self._quiet = 0.0
         self._voices = voices
@@ -100,6 +104,9 @@ class _Talk:
         if key:
             self._press(key)
         sound = self._driver.step()
+        if self._held and self._microphone.ended:
+            self._held = False
+            self._conversation.release()
         if self._saving is not None:
             self._saving.hear(sound)
         self._show()

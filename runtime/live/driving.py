@@ -31,11 +31,7 @@ class Driver:
     def step(self) -> NDArray[np.float32]:
         """Pass on what is new; waits for it, but not long. Returns what counts as said by the user, [n]."""
         came = self._microphone.read(PATIENCE)
-        for event in self._camera.read() if self._camera is not None else []:
-            if isinstance(event, Trouble):
-                self._conversation.trouble(event)
-            elif self.sees:
-                self._conversation.see(event)
+        self.look()
         pieces = [np.zeros(0, np.float32)]
         for event in came:
             if isinstance(event, Heard):
@@ -43,3 +39,11 @@ class Driver:
             else:
                 self._conversation.trouble(event)
         return self._conversation.hear(np.concatenate(pieces))
+
+    def look(self) -> None:
+        """Pass on what the camera has; `step` does this before it passes on sound."""
+        for event in self._camera.read() if self._camera is not None else []:
+            if isinstance(event, Trouble):
+                self._conversation.trouble(event)
+            elif self.sees:
+                self._conversation.see(event)

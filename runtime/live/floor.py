@@ -28,7 +28,7 @@ from .settings import Settings
 from .sources import HEARD_RATE, Position, Seen, Speaker, Trouble
 from .turns import Cough, Onset, Paused, Resumed, SpeechEnded, SpeechStarted, TurnEvent, Turns
 from .voice import Voice
-from .voice_activity import VoiceActivity
+from .voice_activity import FRAME, VoiceActivity
 
 MARGIN = 1
 """Seconds before the longest sound that the model hears at which a turn is ended."""
@@ -95,17 +95,12 @@ class Floor:
     def hear(self, samples: NDArray[np.float32]) -> None:
         """What the user may have said next."""
         with self._lock:
-            heard = np.zeros_like(samples) if self._is_deaf else samples
-            self._recent.hear(heard)
-            self.totals = replace(self.totals, heard=self._recent.now)
-            for probability in self._activity.step(heard):
-                self._on(*self._turns.step(float(probability)))
+            # What is decided at the end of a frame is decided with the sound up to there, whatever the pieces.
+            first = FRAME - self._recent.now % FRAME
+            for piece in np.split(samples, range(first, samples.size, FRAME)):
+                self._frame(np.zeros_like(piece) if self._is_deaf else piece)
             self._send()
-            if self._turns.is_speech and self._recent.now - self._start > self._longest:
-                self._tell(
-                    Trouble(f"no more than {self._manifest.audio.max_seconds} s can be heard at once; answering those")
-                )
-                self._on(*self._turns.release(self._recent.now))
+            self.totals = replace(self.totals, heard=self._recent.now)
             reach = self._start if self._turns.is_speech else self._turns.reach
             self._recent.forget(reach)
             self._frames.forget(reach)
@@ -184,6 +179,17 @@ class Floor:
         """Whether what the user says does not count."""
         answering = self.reply is not None and self.reply.decided is not None
         return answering and not self._settings.interrupt and not self._settings.turns.push_to_talk
+
+    def _frame(self, heard: NDArray[np.float32]) -> None:
+        """Sound up to the end of a frame at most."""
+        self._recent.hear(heard)
+        for probability in self._activity.step(heard):
+            self._on(*self._turns.step(float(probability)))
+        if self._turns.is_speech and self._recent.now - self._start > self._longest:
+            self._tell(
+                Trouble(f"no more than {self._manifest.audio.max_seconds} s can be heard at once; answering those")
+            )
+            self._on(*self._turns.release(self._recent.now))
 
     def _on(self, *events: TurnEvent) -> None:
         for event in events:

@@ -17,7 +17,7 @@ from .sources import HEARD_RATE, Heard, Trouble
 from .watching import SoundWatch
 
 BLOCK = 320
-"""Samples of a piece of `Heard`: 20 ms, as devices give them."""
+"""Samples of a piece of `Heard`: 20 ms, as devices give them. The last one of a file may be shorter."""
 
 
 class FileMicrophone:
@@ -43,7 +43,7 @@ class FileMicrophone:
         self._waiting = self._resampler.step(first.samples)
         self._watch = SoundWatch(self._name)
         self._decoded = self._ended = self._closed = False
-        self._given = 0  # blocks
+        self._given = 0
         self._start = clock.now()
 
     @property
@@ -61,12 +61,11 @@ class FileMicrophone:
         return round((self._clock.now() - self._start) * HEARD_RATE)
 
     def read(self, timeout: float) -> list[Heard | Trouble]:
-        """All blocks whose time has come; the last one of the file is filled up with zeros."""
-        due = self._due(self._given + 1)
-        self._clock.wait_until(min(due, self._clock.now() + timeout), order=1)
-        now = self._clock.now()
+        """All blocks whose time has come, but silence apart from the file: whoever reads may act at its end."""
+        self._clock.wait_until(min(self._due, self._clock.now() + timeout), order=1)
+        now, ended = self._clock.now(), self._ended
         events: list[Heard | Trouble] = []
-        while self._due(self._given + 1) <= now and not self._closed:
+        while self._due <= now and self._ended == ended and not self._closed:
             events += self._block()
         return events
 
@@ -77,9 +76,10 @@ class FileMicrophone:
             self._decoded = True
             self._sound.close()
 
-    def _due(self, blocks: int) -> float:
-        """When so many blocks have been in the air."""
-        return self._start + blocks * BLOCK / HEARD_RATE
+    @property
+    def _due(self) -> float:
+        """When one more block has been in the air."""
+        return self._start + (self._given + BLOCK) / HEARD_RATE
 
     def _block(self) -> list[Heard | Trouble]:
         troubles = self._decode()
@@ -87,17 +87,16 @@ class FileMicrophone:
         if part.size:
             troubles += self._watch.step(part)
         self._ended = self._decoded and not self._waiting.size
-        samples = np.pad(part, (0, BLOCK - part.size))
-        heard = Heard(samples, self._given * BLOCK)
-        self._given += 1
+        heard = Heard(part if part.size else np.zeros(BLOCK, np.float32), self._given)
+        self._given += heard.samples.size
         return [*troubles, heard]
 
     def _decode(self) -> list[Heard | Trouble]:
-        """Enough for one block."""
+        """Enough for one block, and to know whether another one follows."""
         pieces: list[NDArray[np.float32]] = [self._waiting]
         size = self._waiting.size
         troubles: list[Heard | Trouble] = []
-        while size < BLOCK and not self._decoded:
+        while size <= BLOCK and not self._decoded:
             try:
                 pieces.append(self._resampler.step(next(self._sound).samples))
             except (StopIteration, MediaError) as error:

