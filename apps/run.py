@@ -102,7 +102,8 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         bool, typer.Option("--fast", help="Files play as fast as the work allows.", rich_help_panel=_LIVE)
     ] = False,
     push_to_talk: Annotated[
-        bool, typer.Option("--push-to-talk", help="Space begins and ends your turns.", rich_help_panel=_LIVE)
+        bool,
+        typer.Option("--push-to-talk", help="Space begins and ends your turns; a file is one.", rich_help_panel=_LIVE),
     ] = False,
     interrupt: Annotated[bool, typer.Option(help="Speaking stops the answer.", rich_help_panel=_LIVE)] = True,
     threshold: Annotated[
