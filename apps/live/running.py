@@ -17,6 +17,7 @@ from ...runtime.live.clock import Clock, RealClock, VirtualClock
 from ...runtime.live.conversation import Conversation
 from ...runtime.live.driving import Driver
 from ...runtime.live.opening import open_camera, open_microphone, open_speaker
+from ...runtime.live.portaudio import quiet
 from ...runtime.live.sources import HEARD_RATE, Microphone
 from ...runtime.options import Options
 from ...runtime.session import Session
@@ -47,6 +48,9 @@ def converse(session: Session, live: LiveOptions, options: Options, notices: Seq
     clock: Clock = VirtualClock() if live.fast else RealClock()
     with ExitStack() as stack:
         stopped = stack.enter_context(_interrupts())
+        terminal = None if live.as_json else _terminal()
+        if terminal is not None:
+            stack.enter_context(quiet())  # PortAudio's own threads write across the screen when a device is unplugged
         stack.enter_context(clock.hold())
         microphone = open_microphone(live.microphone, clock)
         stack.callback(microphone.close)
@@ -63,7 +67,7 @@ def converse(session: Session, live: LiveOptions, options: Options, notices: Seq
             session, live.settings(options), speaker=speaker, clock=clock, position=microphone.position
         )
         stack.callback(conversation.close)
-        face = _face(as_json=live.as_json)
+        face = _face(terminal, as_json=live.as_json)
         driver = Driver(conversation, microphone, camera)
         talk = _Talk(conversation, driver, microphone, face, saving, live, session.manifest.voices.names)
         stack.callback(talk.end)
@@ -159,13 +163,16 @@ class _Talk:
         return Status(who, self._level, conversation.muted, conversation.voice, camera)
 
 
-def _face(*, as_json: bool) -> Face:
+def _terminal() -> Console | None:
+    """Standard output, if it can be drawn on."""
+    console = Console()
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
+def _face(terminal: Console | None, *, as_json: bool) -> Face:
     if as_json:
         return JsonFace(sys.stdout)
-    console = Console()
-    if console.is_terminal and not console.is_dumb_terminal:
-        return ScreenFace(console)
-    return PlainFace(sys.stdout, sys.stderr)
+    return PlainFace(sys.stdout, sys.stderr) if terminal is None else ScreenFace(terminal)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def look_again(library: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """PortAudio writes what it tries, and what fails, to stderr from C."""
+    """PortAudio writes what it tries, and what fails, to stderr from C. Nothing reaches stderr in this block."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -68,7 +68,7 @@ def open_input(which: str | None, on_block: OnBlock) -> SoundStream:
             on_block(data.mean(axis=1, dtype=np.float32), max(0.0, time.currentTime - expected), gap)
 
         stream = _opened(library.InputStream, device, "microphone", device.rate, min(device.inputs, CHANNELS), callback)
-        return _started(stream, device.name)
+        return _started(stream, f"the microphone {device.name}")
 
 
 def open_output(which: str | None, rate: int, fill: Fill) -> SoundStream:
@@ -95,7 +95,7 @@ def open_output(which: str | None, rate: int, fill: Fill) -> SoundStream:
                     raise _refused(error, device, "loudspeaker") from error
                 rate = device.rate
         stream = _opened(library.OutputStream, device, "loudspeaker", rate, channels, callback)
-        return _started(stream, device.name)
+        return _started(stream, f"the loudspeaker {device.name}")
 
 
 class _Stream:
