@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
 from ...runtime.events import AudioDelta, Done, Notice, TextDelta
@@ -75,9 +76,10 @@ class JsonFace:
         """See Face."""
         self._print({"type": "notice", "text": text})
 
-    def end(self, totals: Totals, lost: int) -> None:
+    def end(self, totals: Totals, lost: int, wav: Path | None) -> None:
         """See Face."""
-        self._print({"type": "totals", **asdict(totals), "heard_s": totals.heard_s, "lost": lost})
+        written = None if wav is None else str(wav)
+        self._print({"type": "totals", **asdict(totals), "heard_s": totals.heard_s, "lost": lost, "wav": written})
 
     def _print(self, data: dict[str, Any]) -> None:
         # In ASCII, which every encoding of stdout can write.

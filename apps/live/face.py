@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TextIO
 
 from ...runtime.events import Notice, TextDelta
@@ -40,8 +41,8 @@ class Face(Protocol):
         """A sentence that the user should read."""
         ...
 
-    def end(self, totals: Totals, lost: int) -> None:
-        """It is over; `lost` samples of the microphone were dropped."""
+    def end(self, totals: Totals, lost: int, wav: Path | None) -> None:
+        """It is over; `lost` samples of the microphone were dropped, and `wav` is where the answers are, if written."""
         ...
 
 
@@ -78,10 +79,10 @@ class PlainFace:
         self._break()
         print(f"notice: {text}", file=self._err, flush=True)
 
-    def end(self, totals: Totals, lost: int) -> None:
+    def end(self, totals: Totals, lost: int, wav: Path | None) -> None:
         """See Face."""
         self._break()
-        print(total(totals, lost), file=self._err, flush=True)
+        print(total(totals, lost, wav), file=self._err, flush=True)
 
     def _line(self, text: str) -> None:
         self._break()
@@ -109,7 +110,8 @@ def summary(event: TurnDone) -> str:
     return "; ".join(parts) or "no answer"
 
 
-def total(totals: Totals, lost: int) -> str:
+def total(totals: Totals, lost: int, wav: Path | None) -> str:
     """A whole conversation in a line."""
     text = f"turns: {totals.turns} in {totals.heard_s:.0f} s, {totals.interrupted} interrupted, {totals.coughs} coughs"
-    return f"{text}, {totals.spoken_s:.1f} s spoken" + (f", {lost} samples lost" if lost else "")
+    where = f" into {wav}" if wav is not None else ""
+    return f"{text}, {totals.spoken_s:.1f} s spoken{where}" + (f", {lost} samples lost" if lost else "")

@@ -48,7 +48,7 @@ class LiveOptions:
 
         Raises:
             RequestError: a question and a conversation, or neither and nobody to talk to; two microphones; no saved
-                conversation in the folder; numbers that cannot be.
+                conversation in the folder; a recording that is no wav; numbers that cannot be.
         """
         named = (self.mic, self.speaker, self.camera, self.save, self.replay)
         if asked and any(value is not None for value in named):
@@ -61,6 +61,8 @@ class LiveOptions:
             raise RequestError("--replay is heard in place of a microphone; leave --mic out")
         if self.replay is not None and not (self.replay / USER).is_file():
             raise RequestError(f"{self.replay} holds no saved conversation; --save FOLDER makes one")
+        if self.loudspeaker == str(self.out) and self.recording is None:
+            raise RequestError(f"the answers are written into {self.out}, as a wav; let --out end in .wav")
         self.turns().check()
 
     @property
@@ -72,6 +74,12 @@ class LiveOptions:
     def loudspeaker(self) -> str | None:
         """What is spoken through."""
         return str(self.out) if self.speaker is None and self.plays_file else self.speaker
+
+    @property
+    def recording(self) -> Path | None:
+        """The wav that is the loudspeaker, if one is."""
+        named = self.loudspeaker
+        return Path(named) if named is not None and named.lower().endswith(".wav") else None
 
     @property
     def plays_file(self) -> bool:

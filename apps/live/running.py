@@ -95,6 +95,7 @@ class _Talk:
         self._face = face
         self._saving = saving
         self._push_to_talk = live.push_to_talk
+        self._wav = live.recording
         self._held = live.push_to_talk and live.plays_file
         if self._held:
             driver.look()  # a turn has pictures if there was one when it began
@@ -122,7 +123,7 @@ class _Talk:
         """What is left to show."""
         self._conversation.close()
         self._show()
-        self._face.end(self._conversation.totals, self._microphone.lost)
+        self._face.end(self._conversation.totals, self._microphone.lost, self._wav)
 
     def _show(self) -> None:
         for event in self._conversation.take():

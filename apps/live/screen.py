@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -66,10 +67,10 @@ class ScreenFace:
         """See Face."""
         self._print(Text(f"notice: {text}", "yellow"))
 
-    def end(self, totals: Totals, lost: int) -> None:
+    def end(self, totals: Totals, lost: int, wav: Path | None) -> None:
         """See Face."""
         self._live.stop()
-        self._console.print(Text(total(totals, lost), "bold"))
+        self._console.print(Text(total(totals, lost, wav), "bold"))
 
     def _print(self, line: Text) -> None:
         self._live.console.print(line)

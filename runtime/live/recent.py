@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from .sources import HEARD_RATE, Seen
 
-LOOKED_BACK = 2 * HEARD_RATE
-"""Pictures older than this are forgotten, but for the last one."""
+IN_VIEW = 2 * HEARD_RATE
+"""Samples for which a frame is in view if none follows: after that the camera is off, or gone."""
 
 
 class Recent:
@@ -47,7 +47,8 @@ class Recent:
 
 class Frames:
     """What was seen, dealt out at the model's rate: the i-th frame of a turn is what was in view i / fps after its
-    first sample. A camera that is slower than that repeats itself, one that is faster leaves frames out.
+    first sample. A camera that is slower than that repeats itself, one that is faster leaves frames out. One that
+    gives nothing for as long as IN_VIEW gives nothing more to the turn.
 
     Args:
         fps: frames a second that the model takes.
@@ -59,7 +60,7 @@ class Frames:
         self._start = self._given = 0
 
     def __bool__(self) -> bool:
-        """Whether anything was seen yet."""
+        """Whether anything is in view, or was since what has been forgotten."""
         return bool(self._seen)
 
     def see(self, seen: Seen) -> None:
@@ -68,7 +69,9 @@ class Frames:
 
     def forget(self, before: int) -> None:
         """Frames that went out of view before this sample will not be asked for."""
-        while len(self._seen) > 1 and self._seen[1].at <= before:
+        while self._seen and (
+            self._seen[0].at + IN_VIEW <= before or (len(self._seen) > 1 and self._seen[1].at <= before)
+        ):
             self._seen.popleft()
 
     def begin(self, at: int) -> None:
@@ -79,7 +82,9 @@ class Frames:
         """Frames of the turn that were in view before `now`, [h, w, 3] each, that were not given yet."""
         frames: list[NDArray[np.uint8]] = []
         while self._seen and (moment := self._start + self._given * HEARD_RATE / self._fps) < now:
-            in_view = [seen.frame for seen in self._seen if seen.at <= moment]
-            frames.append(in_view[-1] if in_view else self._seen[0].frame)
+            newest = next((seen for seen in reversed(self._seen) if seen.at <= moment), self._seen[0])
+            if newest.at + IN_VIEW <= moment:
+                break
+            frames.append(newest.frame)
             self._given += 1
         return frames

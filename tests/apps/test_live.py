@@ -35,13 +35,14 @@ def test_each_turn_ends_with_done(inside: Callable[..., Any]) -> None:
     assert done["said"] == done["text"] == "".join(line["delta"] for line in lines if line["type"] == "text")
     assert lines[-1]["type"] == "totals"
     assert lines[-1]["lost"] == 0
-    assert Path("reply.wav").is_file()
+    assert Path(lines[-1]["wav"]).is_file()
 
 
 def test_what_is_saved_can_be_replayed(inside: Callable[..., Any]) -> None:
     shown = inside(*FAST, "--save", "kept")
     assert shown.code == 0
     assert "you: (" in shown.out
+    assert "s spoken into reply.wav" in shown.err
     assert {path.name for path in Path("kept").iterdir()} == {"user.wav", "model.wav", "events.jsonl"}
     again = events(inside("run", "--replay", "kept", "--fast", "--seed", "1", "--json"))
     kept = [json.loads(line) for line in Path("kept/events.jsonl").read_text().splitlines()]
@@ -103,6 +104,7 @@ def test_so_is_a_turn_that_is_found_by_its_speech(inside: Callable[..., Any]) ->
     [
         (("--mic", QUESTION, "--text", "hello"), "a live conversation takes no --text"),
         (("--replay", "nowhere"), "holds no saved conversation"),
+        (("--mic", QUESTION, "--out", "answer.mp3"), "let --out end in .wav"),
         (("--mic", QUESTION, "--threshold", "2"), "threshold"),
         (("--mic", QUESTION, "--silence", "0"), "silence"),
         (("--mic", QUESTION, "--fast", "--voice", "nobody"), "no voice"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +84,16 @@ def fake(monkeypatch):
     monkeypatch.setattr(portaudio.Host, "streams", 0)
     monkeypatch.setattr(portaudio.Host, "fresh", True)
     return library
+
+
+def test_what_c_writes_is_kept_from_the_screen(capfd):
+    with portaudio.quiet():
+        os.write(2, b"Expression failed")
+        with portaudio.quiet():
+            os.write(2, b"again")
+        os.write(2, b"and again")
+    os.write(2, b"an error")
+    assert capfd.readouterr().err == "an error"
 
 
 def test_defaults_are_those_of_the_first_system_that_has_any(fake):
