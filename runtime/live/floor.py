@@ -142,6 +142,8 @@ class Floor:
         with self._lock:
             if self.reply is reply:
                 self.reply = None
+                if reply.first_sound is not None:
+                    reply.played = self._speaker.played
                 self._mind.put(CutTo(reply, None))
 
     def settled(self, reply: Reply, played: int | None, said: str) -> None:
@@ -149,7 +151,7 @@ class Floor:
         done, decided = reply.done, reply.decided
         if decided is None:
             raise RequestError("a reply was played before its turn was over")
-        samples = played if played is not None else done.samples if done is not None else 0
+        samples = played if played is not None else reply.played
         left = None
         if done is not None:
             left = self._manifest.thinker.context - done.stats.prompt_rows - len(done.ids)

@@ -34,6 +34,8 @@ class Reply:
         """Sample that was in the air when the turn was known to be over."""
         self.first_sound: int | None = None
         """Sample that was in the air when the first sound went to the loudspeaker."""
+        self.played = 0
+        """Samples that left the loudspeaker, of a reply that was not stopped: all of it, unless the loudspeaker is gone."""
         self.done: Done | None = None
         self.is_cancelled = False
         self.interrupted = False
