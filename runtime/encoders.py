@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,16 @@ from ..models.manifest import AudioFrontEnd, VisionFrontEnd
 from ..models.windows import window_layout
 from .mel import audio_tokens, filled
 from .pixels import Patches
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Encoder(Protocol[T_contra]):
+    """One of these, or one that remembers."""
+
+    def rows(self, inputs: T_contra, /) -> NDArray[np.float32]:
+        """Features -> [tokens, hidden]."""
+        ...
 
 
 class Graph(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.manifest import AudioFrontEnd
-from .encoders import AudioEncoder
+from .encoders import Encoder
 from .mel import StreamingMel, audio_tokens
 
 
@@ -29,12 +29,12 @@ class Hearing:
     features (`StreamingMel`); its rows then get another mark. So rows and marks are always those of the sound so far.
 
     Args:
-        encoder: of the bundle.
+        encoder: of sounds.
         front: from the manifest.
         mark: gives a number that marks no row yet.
     """
 
-    def __init__(self, encoder: AudioEncoder, front: AudioFrontEnd, mark: Callable[[], int]) -> None:
+    def __init__(self, encoder: Encoder[NDArray[np.float32]], front: AudioFrontEnd, mark: Callable[[], int]) -> None:
         self._encoder = encoder
         self._mel = StreamingMel(front)
         self._mark = mark

@@ -44,8 +44,10 @@ class Incoming:
     def __init__(self, perception: Perception, manifest: Manifest, *, video: bool, budget: float | None) -> None:
         self._clock = manifest.clock
         self._video = video
-        self.hearing = Hearing(perception.hear, manifest.audio, perception.mark)
-        self.seeing = Seeing(perception.see, manifest.vision, manifest.clock, budget)
+        for encoder in (perception.hear_again, perception.see_again):
+            encoder.turn()
+        self.hearing = Hearing(perception.hear_again, manifest.audio, perception.mark)
+        self.seeing = Seeing(perception.see_again, manifest.vision, manifest.clock, budget)
         self._perception = perception
         self.reset()
 

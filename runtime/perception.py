@@ -18,6 +18,7 @@ from .messages import Audio, File, Image, Media, Video
 from .picture import read_picture
 from .pixels import Patches, clip_patches, picture_patches
 from .positions import AudioSize, ImageSize, MediaSize, VideoSize, VideoWithAudioSize
+from .remembering import Remembering
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,9 @@ class Perception:
     ) -> None:
         self.hear = hear
         self.see = see
+        # Of turns that come bit by bit, and may come again; a part that is given whole is known by itself.
+        self.hear_again = Remembering(hear.rows, lambda mel: mel.tobytes())
+        self.see_again = Remembering(see.rows, lambda each: repr(each.grid).encode() + each.values.tobytes())
         self._audio = audio
         self._vision = vision
         self._max_pixels = max_pixels

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.manifest import Clock, VisionFrontEnd
-from .encoders import VisionEncoder
-from .pixels import clip_patches, clip_size, fit_frame, smart_resize
+from .encoders import Encoder
+from .pixels import Patches, clip_patches, clip_size, fit_frame, smart_resize
 
 
 class Seeing:
@@ -21,13 +21,13 @@ class Seeing:
     that size, the pictures end there. What was kept is exactly the clip that the model is given: `frames` at `fps`.
 
     Args:
-        encoder: of the bundle.
+        encoder: of pictures.
         front: from the manifest.
         clock: from the manifest.
         budget: most tokens a second; None is no limit.
     """
 
-    def __init__(self, encoder: VisionEncoder, front: VisionFrontEnd, clock: Clock, budget: float | None) -> None:
+    def __init__(self, encoder: Encoder[Patches], front: VisionFrontEnd, clock: Clock, budget: float | None) -> None:
         self._encoder = encoder
         self._front = front
         self._clock = clock

@@ -47,8 +47,8 @@ class Recent:
 
 class Frames:
     """What was seen, dealt out at the model's rate: the i-th frame of a turn is what was in view i / fps after its
-    first sample. A camera that is slower than that repeats itself, one that is faster leaves frames out. One that
-    gives nothing for as long as IN_VIEW gives nothing more to the turn.
+    first sample; where nothing was yet, what comes first. A camera that is slower than that repeats itself, one that is
+    faster leaves frames out. One that gives nothing for as long as IN_VIEW gives nothing more to the turn.
 
     Args:
         fps: frames a second that the model takes.
@@ -76,6 +76,7 @@ class Frames:
 
     def begin(self, at: int) -> None:
         """A turn whose first sample this is."""
+        self.forget(at)
         self._start, self._given = at, 0
 
     def due(self, now: int) -> list[NDArray[np.uint8]]:

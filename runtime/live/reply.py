@@ -35,7 +35,7 @@ class Reply:
         self.first_sound: int | None = None
         """Sample that was in the air when the first sound went to the loudspeaker."""
         self.played = 0
-        """Samples that left the loudspeaker, of a reply that was not stopped: all of it, unless the loudspeaker is gone."""
+        """Samples that left the loudspeaker, if it was not stopped: all, unless the loudspeaker is gone."""
         self.done: Done | None = None
         self.is_cancelled = False
         self.interrupted = False

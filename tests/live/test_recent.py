@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,8 +36,12 @@ def test_each_moment_has_the_newest_frame(moments: list[int], start: int, steps:
         now += step
         got += shown(frames, now)
     expected = []
+    views = zip(moments, [*moments[1:], math.inf], strict=True)
+    first = next((number for number, (at, end) in enumerate(views) if min(at + IN_VIEW, end) > start), None)
     for moment in range(start, now, HALF):
-        newest = max((number for number, at in enumerate(moments) if at <= moment), default=0)
+        if first is None:
+            break
+        newest = max([first, *(number for number, at in enumerate(moments) if at <= moment)])
         if moments[newest] + IN_VIEW <= moment:
             break  # the camera is gone: no picture of this turn comes after that
         expected.append(newest)

@@ -325,3 +325,46 @@ def test_a_frame_with_no_size_to_see_it_in(live):
         turn.step()
     turn.drop()
     assert last(session.respond("hello", options=TEXT)).text == "hello"
+
+
+class Counted:
+    """Encodes, and counts."""
+
+    def __init__(self, memory, monkeypatch):
+        self.encode, self.runs = memory._encode, 0
+        monkeypatch.setattr(memory, "_encode", self)
+
+    def __call__(self, inputs):
+        self.runs += 1
+        return self.encode(inputs)
+
+
+@pytest.mark.parametrize("pictures", [0, 16])
+def test_what_was_encoded_of_a_turn_that_was_taken_back_is_not_encoded_again(live, whole, monkeypatch, pictures):
+    perception = live.perception
+    ear, eye = Counted(perception.hear_again, monkeypatch), Counted(perception.see_again, monkeypatch)
+    samples, shown = sound(8.0, 13 + pictures), film(pictures, 13)
+    session = Session(live)
+    turn = session.listen(TEXT, video=bool(pictures))
+    feed(turn, samples[: 7 * RATE], shown[:14], [RATE], [9])
+    last(turn.answer())
+    assert (ear.runs, eye.runs) == (4, pictures and 7)  # three chunks and the tail; a step is two frames
+    session.take_back()
+    turn = session.listen(TEXT, video=bool(pictures))
+    feed(turn, samples[: 7 * RATE], shown[:14], [RATE], [9])
+    assert (ear.runs, eye.runs) == (4, pictures and 7)
+    feed(turn, samples[7 * RATE :], shown[14:], [RATE], [9])
+    answer = last(turn.answer())
+    assert (ear.runs, eye.runs) == (5, pictures and 8)
+    part: Media = Video(shown, sound=samples) if pictures else Audio(samples)
+    assert_same(live, whole, answer, last(Session(whole).respond(part, options=TEXT)))
+
+
+def test_only_the_turn_before_is_remembered(live, monkeypatch):
+    ear = Counted(live.perception.hear_again, monkeypatch)
+    for seed, runs in ((20, 1), (20, 1), (21, 2), (21, 2), (20, 3), (22, 4), (20, 5)):
+        turn = Session(live).listen(TEXT)
+        turn.hear(sound(2.1, seed))
+        run(turn)
+        turn.drop()
+        assert ear.runs == runs
