@@ -35,7 +35,10 @@ SETTINGS = Settings(options=Options(seed=1), echo="off")
 
 @pytest.fixture(scope="module")
 def nano() -> Session:
-    return load("nano")
+    """Has answered once: the vocoder's own threads, which stay, are there."""
+    session = load("nano")
+    list(session.respond("hello", options=SETTINGS.options))
+    return session
 
 
 @pytest.fixture
