@@ -1,10 +1,11 @@
-"""The bundles that are measured: three whole ones, and copies of the first with other decoders."""
+"""The bundles that are measured: one in full precision, and copies of it with one precision in its place."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,52 +17,62 @@ from omni_edge.export.checkpoint import Checkpoint
 from omni_edge.export.correction import correct
 from omni_edge.export.decoder import DecoderName
 from omni_edge.export.gguf import write_gguf
+from omni_edge.export.gguf_quantise import NEED_IMPORTANCE
 from omni_edge.export.partial import fingerprint
-from omni_edge.export.precisions import BY_NAME, Precision, choose
-from omni_edge.export.subnetworks import write_decoder, write_prompt_graph
+from omni_edge.export.precisions import BY_NAME, DECODERS, Precision
+from omni_edge.export.subnetworks import EXPORTS, write_prompt_graph
 from omni_edge.models.bundle import Bundle, describe_files, open_bundle, write_manifest
-from omni_edge.models.manifest import SUBNETWORKS, Graph
+from omni_edge.models.manifest import SUBNETWORKS, Graph, SubnetworkName
 
-DECODERS: tuple[DecoderName, ...] = ("thinker", "talker")
 ROOT = Path(__file__).parents[1]
+FULL = "fp32"
+FITTED = ("int4", "int4-128", "int4-asym", "int4-asym-128", "int4-mixed", "int4-mixed-128", "q4_k_m", "q4_0")
+"""Kinds that are calibrated as well, to see what that changes; those of llama.cpp's that need it always are."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A bundle with one precision an engine."""
+    """One precision of some subnetworks."""
 
-    onnx: str
-    gguf: str | None = None
-    whole: bool = False
-    """All six subnetworks, not the decoders alone."""
+    kind: str
+    subnetworks: tuple[SubnetworkName, ...]
     calibrated: bool = False
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return "-".join(filter(None, [self.onnx, self.gguf, "calibrated" if self.calibrated else ""]))
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Of its decoders."""
-        return (self.onnx,) if self.gguf is None else (self.onnx, self.gguf)
+        return f"{self.kind}-calibrated" if self.calibrated else self.kind
 
 
-ROUNDS = (
-    Round("fp32", "f16", whole=True),
-    Round("int8", "q8_0", whole=True),
-    Round("int4", "q4_0", whole=True),
-    Round("int4", "q4_0", calibrated=True),
-    Round("int8-128", "q4_k_m"),
-    Round("int4-128"),
-    Round("int4-128+int8"),
-    Round("int4-128", "q4_k_m", calibrated=True),
-    Round("int4-asym"),
-    Round("int4-asym", calibrated=True),
-    Round("int4-mixed"),
-    Round("int4-mixed-128"),
-    Round("int4-mixed", calibrated=True),
-)
+def same_as(name: SubnetworkName, kind: str) -> str:
+    """Which kind's graph a subnetwork has when it is exported at a kind: mostly that kind's own."""
+    rounding = BY_NAME[kind].rounding
+    if name == "vocoder" and rounding is not None:
+        # It is rounded by channel, in bytes, whatever is said of bits and blocks.
+        return "int8-dynamic" if rounding.dynamic else "int8"
+    return _SAME.get(name, {}).get(kind, kind)
+
+
+_NO_PROMPTS = {"int4-128+int8": "int4-128"}
+_SAME: dict[SubnetworkName, dict[str, str]] = {
+    "audio_encoder": _NO_PROMPTS,
+    "vision_encoder": _NO_PROMPTS,
+    # It has none of the matrices that a mix keeps finer.
+    "flow": {**_NO_PROMPTS, "int4-mixed": "int4", "int4-mixed-128": "int4-128"},
+}
+
+
+def _rounds() -> Iterator[Round]:
+    for kind, precision in BY_NAME.items():
+        names: Sequence[SubnetworkName] = DECODERS if precision.engine == "llama" else SUBNETWORKS
+        if kind not in NEED_IMPORTANCE:
+            yield Round(kind, tuple(name for name in names if same_as(name, kind) == kind))
+        if kind in NEED_IMPORTANCE or kind in FITTED:
+            yield Round(kind, DECODERS, calibrated=True)
+
+
+ROUNDS = tuple(_rounds())
+"""Every precision that there is, where it makes a graph of its own."""
 Passages = Mapping[DecoderName, Sequence[Passage]]
 
 
@@ -82,7 +93,10 @@ class Bundles:
 
     def base(self) -> Bundle:
         """The one in full precision."""
-        return self.made(ROUNDS[0], None)
+        folder = self.folder / FULL
+        if not (folder / "manifest.json").exists():
+            export_bundle(self._checkpoint, folder)
+        return open_bundle(folder)
 
     def made(self, each: Round, passages: Passages | None) -> Bundle:
         """A round's bundle.
@@ -91,40 +105,39 @@ class Bundles:
             each: of ROUNDS.
             passages: what decoders read, for rounds that are calibrated.
         """
+        if each.kind == FULL:
+            return self.base()
         folder = self.folder / each.name
         if not (folder / "manifest.json").exists():
-            if each.whole:
-                wishes = [f"{name}={each.onnx}" for name in SUBNETWORKS]
-                wishes += [f"{name}={each.gguf}" for name in DECODERS]
-                export_bundle(self._checkpoint, folder, choice=choose(wishes))
-            else:
-                self._copy(each, folder, passages or {})
+            self._copy(each, folder, passages or {})
         return open_bundle(folder)
 
     def _copy(self, each: Round, folder: Path, passages: Passages) -> None:
-        """The bundle in full precision with other decoders."""
+        """The bundle in full precision with other graphs of the round's subnetworks."""
         shutil.rmtree(folder, ignore_errors=True)
         base = self.base()
-        shutil.copytree(base.folder, folder, ignore=shutil.ignore_patterns("manifest.json", "thinker.*", "talker.*"))
-        networks, checkpoint = dict(base.manifest.subnetworks), Checkpoint(self._checkpoint)
-        for name in DECODERS:
-            graphs = []
-            for precision in (BY_NAME[kind] for kind in each.kinds):
-                files = (
-                    correct(checkpoint, name, precision, passages[name], folder, lambda _: None)()
-                    if each.calibrated
-                    else _plain(checkpoint, name, precision, folder)
-                )
-                graphs.append(Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files))
-            networks[name] = replace(networks[name], graphs=tuple(graphs))
+        networks, precision = dict(base.manifest.subnetworks), BY_NAME[each.kind]
+        replaced = {file for name in each.subnetworks for graph in networks[name].graphs for file in graph.files}
+        # Links, because the many copies differ in little.
+        ignored = shutil.ignore_patterns("manifest.json", *replaced)
+        shutil.copytree(base.folder, folder, ignore=ignored, copy_function=os.link)
+        checkpoint = Checkpoint(self._checkpoint)
+        for name in each.subnetworks:
+            files = (
+                correct(checkpoint, name, precision, passages[name], folder, lambda _: None)()
+                if each.calibrated and name in DECODERS
+                else _plain(checkpoint, name, precision, folder)
+            )
+            graph = Graph(engine=precision.engine, precision=precision.name, graph=files[0], files=files)
+            networks[name] = replace(networks[name], graphs=(graph,))
         listed = sorted(path.name for path in folder.iterdir())
         write_manifest(folder, replace(base.manifest, subnetworks=networks, files=describe_files(folder, listed)))
 
 
-def _plain(checkpoint: Checkpoint, name: DecoderName, precision: Precision, folder: Path) -> tuple[str, ...]:
-    if precision.engine == "llama":
+def _plain(checkpoint: Checkpoint, name: SubnetworkName, precision: Precision, folder: Path) -> tuple[str, ...]:
+    if name in DECODERS and precision.engine == "llama":
         return write_gguf(checkpoint, name, folder, precision.name, lambda _: None)
-    files = write_decoder(name, checkpoint, folder, precision.rounding, lambda _: None).files
-    if precision.prompt:
+    files = EXPORTS[name](checkpoint, folder, precision.rounding, lambda _: None).files
+    if name in DECODERS and precision.prompt:
         files += write_prompt_graph(name, checkpoint, folder, precision.prompt, lambda _: None)
     return files

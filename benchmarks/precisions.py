@@ -10,9 +10,11 @@ Needs the dev extra.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from omni_edge.apps.calibration import listener
 from omni_edge.apps.material import built_in
@@ -20,7 +22,9 @@ from omni_edge.apps.report.compare import Compared, Comparison
 from omni_edge.apps.report.recording import Recorder, Recording
 from omni_edge.apps.report.table import in_words
 from omni_edge.export.full_precision import FullPrecision
+from omni_edge.export.precisions import DECODERS
 from omni_edge.models.bundle import Bundle
+from omni_edge.models.errors import BundleError
 
 from .bundles import ROUNDS, Bundles, Round
 from .page import Row, facts, markdown, picture
@@ -34,11 +38,18 @@ ONE_THREAD = 1
 
 
 class Remembering(FullPrecision):
-    """All bundles are put to the same sequences, so the decoders' answers to them are worked out once."""
+    """All bundles are put to the same inputs, so the answers to them are worked out once."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._known: dict = {}
+        self._sessions: dict = {}
+
+    def session(self, name):  # noqa: ANN001, ANN201
+        """See FullPrecision."""
+        if name not in self._sessions:
+            self._sessions[name] = _Session(super().session(name))
+        return self._sessions[name]
 
     def logits(self, name, given, tick):  # noqa: ANN001, ANN201
         """See FullPrecision."""
@@ -47,11 +58,26 @@ class Remembering(FullPrecision):
         return iter(self._known[name])
 
 
+class _Session:
+    """One that is asked each thing once."""
+
+    def __init__(self, session) -> None:  # noqa: ANN001
+        self._session = session
+        self._known: dict = {}
+
+    def run(self, names, feeds):  # noqa: ANN001, ANN202
+        asked = b"".join(np.ascontiguousarray(feeds[name]).tobytes() for name in sorted(feeds))
+        key = (tuple(np.shape(feeds[name]) for name in sorted(feeds)), hashlib.sha256(asked).digest())
+        if key not in self._known:
+            self._known[key] = self._session.run(names, feeds)
+        return self._known[key]
+
+
 def errors(each: Round, bundle: Bundle, full: FullPrecision, recordings: list[Recording]) -> list[Row]:
     """One round's graphs as rows without times."""
     comparison = Comparison(bundle, full, recordings, ONE_THREAD, lambda *_: None)
-    compared = comparison.graphs() if each.whole else comparison.decoders()
-    return [_row(one, each) for one in compared]
+    compared = comparison.decoders() if each.subnetworks == DECODERS else comparison.graphs()
+    return [_row(one, each) for one in compared if one.subnetwork in each.subnetworks]
 
 
 def _row(compared: Compared, each: Round) -> Row:
@@ -71,23 +97,40 @@ def _row(compared: Compared, each: Round) -> Row:
     )
 
 
-def measure(work: Bundles, limit: int) -> list[Row]:
-    """All rounds, those of an interrupted run taken from where they were kept."""
+class Found(msgspec.Struct, frozen=True):
+    """What came of a round: rows without times, or why there is no such bundle."""
+
+    rows: list[Row] = []
+    refused: str = ""
+
+
+def measure(work: Bundles, limit: int) -> tuple[list[Row], dict[str, str]]:
+    """All rounds, those of an interrupted run taken from where they were kept.
+
+    Returns:
+        Rows without times, and kinds that were refused with the reason.
+    """
     base = work.base()
     recorder = Recorder(base, ONE_THREAD)
     recordings = [found for found in map(recorder.record, built_in(base.manifest.name, "report", limit)) if found]
     del recorder
-    full, listen, passages, rows = Remembering(CHECKPOINT), listener("built-in"), None, []
+    full, listen, passages, rows, refused = Remembering(CHECKPOINT), listener("built-in"), None, [], {}
     for each in ROUNDS:
         kept = work.folder / f"{each.name}-{limit}.json"
         if not kept.exists():
             print(f"[{each.name}]", flush=True)
             if each.calibrated and passages is None:
                 passages = listen(base.folder)
-            found = errors(each, work.made(each, passages), full, recordings)
+            try:
+                found = Found(errors(each, work.made(each, passages), full, recordings))
+            except BundleError as error:
+                found = Found(refused=str(error))
             kept.write_bytes(msgspec.json.encode(found))
-        rows += msgspec.json.decode(kept.read_bytes(), type=list[Row])
-    return rows
+        found = msgspec.json.decode(kept.read_bytes(), type=Found)
+        rows += found.rows
+        if found.refused:
+            refused[each.kind] = found.refused
+    return rows, refused
 
 
 def main() -> None:
@@ -99,10 +142,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the three files")
     arguments = parser.parse_args()
     work = Bundles(CHECKPOINT, HERE.parent / "build" / "precisions")
-    rows = measure(work, arguments.limit)
+    rows, refused = measure(work, arguments.limit)
     print("[times]", flush=True)
     rows = Speeds(work, arguments.threads).timed(rows, arguments.rounds)
     about = facts(CHECKPOINT, arguments.limit, arguments.rounds, arguments.threads)
+    about |= {f"no {kind}": reason for kind, reason in refused.items()}
     (arguments.out / "precisions.md").write_text(markdown(rows, about), encoding="utf-8")
     (arguments.out / "precisions.svg").write_text(picture(rows), encoding="utf-8")
     values = msgspec.json.format(msgspec.json.encode({"about": about, "rows": rows}), indent=1)

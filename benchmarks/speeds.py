@@ -70,8 +70,7 @@ class Speeds:
         return [replace(row, speeds=_speeds(each, full)) for row, each in zip(mine, medians, strict=True)]
 
     def _opened(self, row: Row) -> Measure:
-        kinds = ((each, kind) for each in ROUNDS for kind in each.kinds if each.calibrated == row.calibrated)
-        each = next(each for each, kind in kinds if kind == row.precision)
+        each = next(each for each in ROUNDS if (each.kind, each.calibrated) == (row.precision, row.calibrated))
         bundle = self._bundles.made(each, None)
         if row.subnetwork in ("thinker", "talker"):
             return _decoder(bundle, row, self._threads)

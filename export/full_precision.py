@@ -146,7 +146,7 @@ class FullPrecision:
             yield reference.logits(reference.finish(stream[torch.tensor(wanted)])).numpy()
 
     def matrices(self, name: DecoderName, graph: Path) -> Iterator[MatrixError]:
-        """What is left of each matrix of a decoder's graph, .onnx or .gguf.
+        """What is left of each matrix of a decoder's graph, .onnx or .gguf (of which see `gguf_matrices`).
 
         Raises:
             MissingExtra: gguf is not installed, for a .gguf.

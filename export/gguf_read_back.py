@@ -23,9 +23,13 @@ def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Ite
         names: where its tensors lie in the checkpoint.
 
     Yields:
-        The checkpoint's name and [N, K] f32 (outputs, inputs), layer by layer, the head last.
+        The checkpoint's name and [N, K] f32 (outputs, inputs), layer by layer, the head last; nothing of a file with
+        types that the gguf package does not know yet, as q2_0 is to its 0.19.
     """
-    tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    try:
+        tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    except ValueError:
+        return
     for name, label in matrix_labels(config, names).items():
         tensor = tensors[label]
         yield name, np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)

@@ -52,7 +52,7 @@ class DecoderError(Result, frozen=True):
     """As `kl`, over the prompt's text; None for the talker, whose prompt is no speech."""
     prompt_top1: float | None
     matrices: tuple[MatrixError, ...]
-    """In the graph's order."""
+    """In the graph's order; empty where their types cannot be read (export/gguf_read_back.py)."""
 
     @property
     def size(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,7 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
+from omni_edge.export.checkpoint import Checkpoint
 from omni_edge.export.own_values import OwnValues
+from omni_edge.export.precisions import BY_NAME, ONNX, choose
+from omni_edge.export.subnetworks import EXPORTS
+from omni_edge.models.errors import RequestError
+from omni_edge.models.manifest import SUBNETWORKS
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).parents[1]
@@ -19,7 +27,6 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def load(monkeypatch):
     """Modules of the folder, which is no part of the package."""
-    pytest.importorskip("torch")
     monkeypatch.syspath_prepend(ROOT)
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
@@ -65,14 +72,36 @@ def test_the_picture_has_a_point_a_graph(load, rows):
     assert {"+", "q4_0", "flow fp32"} <= {each.text for each in drawn.iter() if each.tag.endswith("text")}
 
 
-def test_every_wish_is_measured_once(load):
-    rounds = load("bundles").ROUNDS
-    kinds = [(kind, each.calibrated) for each in rounds for kind in each.kinds]
-    assert len(kinds) == len(set(kinds))
-    assert {("int4-mixed", True), ("int4-mixed", False), ("q4_k_m", True), ("q4_k_m", False), ("f16", False)} < set(
-        kinds
-    )
-    assert len({each.name for each in rounds}) == len(rounds)
+def test_every_precision_is_measured_wherever_it_makes_a_graph_of_its_own(load):
+    bundles = load("bundles")
+    rows = [(name, each.kind, each.calibrated) for each in bundles.ROUNDS for name in each.subnetworks]
+    assert len(rows) == len(set(rows))
+    assert len({each.name for each in bundles.ROUNDS}) == len(bundles.ROUNDS)
+    measured = {(name, kind) for name, kind, _ in rows}
+    assert {(name, bundles.same_as(name, kind)) for name, kind in exportable()} == measured
+    assert {("thinker", kind, True) for kind in bundles.FITTED} < set(rows)
+
+
+def exportable():
+    """All that `--precision SUBNETWORK=KIND` takes."""
+    for name in SUBNETWORKS:
+        for kind in BY_NAME:
+            with contextlib.suppress(RequestError):
+                yield name, choose([f"{name}={kind}"])[name][0].name
+
+
+@pytest.mark.slow
+def test_what_is_not_measured_is_the_same_as_what_is(load, tmp_path):
+    bundles, checkpoint = load("bundles"), Checkpoint(ROOT / "models" / "nano" / "checkpoint")
+
+    def graph(kind):
+        files = EXPORTS["flow"](checkpoint, tmp_path, BY_NAME[kind].rounding, lambda _: None).files
+        return [(tmp_path / file).read_bytes() for file in files]
+
+    others = [kind for kind in (each.name for each in ONNX) if bundles.same_as("flow", kind) != kind]
+    assert len(others) == 3
+    for kind in others:
+        assert graph(kind) == graph(bundles.same_as("flow", kind))
 
 
 def test_facts_name_no_place(load):

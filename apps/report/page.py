@@ -124,8 +124,11 @@ def _matrices(compared: Sequence[Compared]) -> Iterator[str]:
 
     for each in compared:
         error = each.report.error
-        if isinstance(error, DecoderError) and error.matrices:
+        if isinstance(error, DecoderError):
             name = f"{TITLES[each.subnetwork]}, {each.report.engine} {each.report.precision}"
+            if not error.matrices:
+                yield f"<p>{escape(name)}: the gguf package cannot read matrices of this kind yet.</p>"
+                continue
             worst = max(error.matrices, key=lambda matrix: matrix.error)
             alt = (
                 f"Relative error of {len(error.matrices)} matrices of the {name}, at most {100 * worst.error:.2g} % "

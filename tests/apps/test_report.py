@@ -20,6 +20,7 @@ pytest.importorskip("torch")
 from omni_edge.apps.material import built_in
 from omni_edge.apps.report import decoders, svg, table
 from omni_edge.apps.report.compare import Compared, Comparison
+from omni_edge.apps.report.page import page
 from omni_edge.apps.report.recording import Recorder
 from omni_edge.apps.suite import nano as suite
 from omni_edge.apps.suite.figures import Figure, Line
@@ -219,6 +220,15 @@ def test_without_torch_the_extra_is_named(inside, nano_checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     result = inside("report", "nano", "--against", nano_checkpoint)
     assert "pip install 'omni-edge[export]'" in result.complaint
+
+
+def test_matrices_that_cannot_be_read_are_said_to_be_so(nano_checkpoint):
+    bundle = resolve("nano")
+    compared = compare(bundle, nano_checkpoint, 1)["thinker"]
+    error = msgspec.structs.replace(compared.report.error, matrices=())
+    report = msgspec.structs.replace(compared.report, engine="llama", precision="q2_0", error=error)
+    text = page(open_bundle(bundle).manifest, [Compared("thinker", report)], {}, 1)
+    assert "<p>thinker, llama q2_0: the gguf package cannot read matrices of this kind yet.</p>" in text
 
 
 def test_plots_take_extremes():

@@ -75,6 +75,15 @@ def test_matrices_of_a_gguf(tiny, full, tmp_path):
     assert {matrix.part for matrix in found if matrix.layer == 0} == {"q", "k", "v", "o", "gate", "up", "down"}
 
 
+def test_a_gguf_of_types_that_cannot_be_read_has_no_matrices_to_show(tiny, full, tmp_path):
+    pytest.importorskip("llama_cpp")
+    from omni_edge.export.checkpoint import Checkpoint
+    from omni_edge.export.gguf import write_gguf
+
+    files = write_gguf(Checkpoint(tiny.checkpoint("like-3b")), "thinker", tmp_path, "q2_0", lambda _: None)
+    assert list(full.matrices("thinker", tmp_path / files[0])) == []
+
+
 def test_a_bundle_of_another_model_is_refused(tiny, bundle, full):
     other = next(shape.name for shape in SHAPES if shape.name != "like-3b")
     with pytest.raises(BundleError, match=r"was not exported from .*Name the checkpoint it was exported from"):
