@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from ..models.errors import BundleError, MissingExtra
 from ..models.manifest import Decoder, Manifest
+from ..quant.matrices import Matrix
 from ..quant.measures import relative_rms
 from ..quant.read_back import graph_matrices, layer_of, part_of, parts_of
 from ..quant.report import MatrixError
@@ -33,6 +35,7 @@ from .reference import Reference
 from .vision_encoder import vision_encoder
 from .vocoder import reference_vocoder
 
+Floats: TypeAlias = NDArray[np.float32]
 SessionName = Literal["audio_encoder", "vision_encoder", "flow", "vocoder"]
 Given: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 """A sequence: rows [S, width], positions [3, S], and the indices [n] of rows whose next token is wanted."""
@@ -153,11 +156,22 @@ class FullPrecision:
         """
         stored = graph_matrices(graph) if graph.suffix == ".onnx" else self._gguf_matrices(name, graph)
         for label, matrix in stored:
-            whole = np.concatenate([self._checkpoint.array(part) for part in parts_of(label)])
-            error = relative_rms(whole, matrix)
+            error = relative_rms(self._beside(matrix, parts_of(label)))
             yield MatrixError(name=label, layer=layer_of(label), part=part_of(label), error=error)
 
-    def _gguf_matrices(self, name: DecoderName, graph: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def _beside(
+        self, matrix: Matrix, parts: Sequence[str]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Slabs of the checkpoint's tensors, one below the other, and of the matrix that was made of them."""
+        above = 0
+        for part in parts:
+            count, inputs = self._checkpoint.shape(part)
+            full = Matrix(count, inputs, partial(self._checkpoint.rows, part))
+            for start, stop in full.slabs():
+                yield full.rows(start, stop), matrix.rows(above + start, above + stop)
+            above += count
+
+    def _gguf_matrices(self, name: DecoderName, graph: Path) -> Iterator[tuple[str, Matrix]]:
         try:
             from .gguf_read_back import gguf_matrices
         except ModuleNotFoundError as error:

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFReader, dequantize
+from gguf import GGUFReader, ReaderTensor, dequantize
 from numpy.typing import NDArray
 
+from ..quant.matrices import Matrix
 from .config import DecoderConfig
 from .decoder import DecoderNames
 from .gguf_decoder import matrix_labels
 
 
-def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Matrices that rows are multiplied with, one in memory at a time.
+def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Iterator[tuple[str, Matrix]]:
+    """Matrices that rows are multiplied with, read from the mapped file.
 
     Args:
         path: a decoder's .gguf file.
@@ -23,13 +24,20 @@ def gguf_matrices(path: Path, config: DecoderConfig, names: DecoderNames) -> Ite
         names: where its tensors lie in the checkpoint.
 
     Yields:
-        The checkpoint's name and [N, K] f32 (outputs, inputs), layer by layer, the head last; nothing of a file with
-        types that the gguf package does not know yet, as q2_0 is to its 0.19.
+        The checkpoint's name and the matrix, layer by layer, the head last; nothing of a file with types that the
+        gguf package does not know yet, as q2_0 is to its 0.19.
     """
     try:
         tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
     except ValueError:
         return
     for name, label in matrix_labels(config, names).items():
-        tensor = tensors[label]
-        yield name, np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
+        yield name, _matrix(tensors[label])
+
+
+def _matrix(tensor: ReaderTensor) -> Matrix:
+    def rows(start: int, stop: int) -> NDArray[np.float32]:
+        return np.asarray(dequantize(tensor.data[start:stop], tensor.tensor_type), np.float32)
+
+    inputs, outputs = map(int, tensor.shape)
+    return Matrix(outputs, inputs, rows)

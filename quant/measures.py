@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +44,13 @@ def cosines(full: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np
     return np.where(both_zero, 1.0, np.minimum(1.0, (x * y).sum(axis=1) / np.maximum(sizes, 1e-300)))
 
 
-def relative_rms(full: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """|x - y| / |x|, both in the Frobenius norm, of arrays of one shape; 0 for two zero arrays."""
-    difference = float(np.linalg.norm(full - other))
-    return difference / max(float(np.linalg.norm(full)), 1e-30) if difference else 0.0
+def relative_rms(pairs: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:
+    """|x - y| / |x|, both in the Frobenius norm, of two arrays that come in slabs (x, y); 0 for two zero arrays."""
+    difference, size = 0.0, 0.0
+    for full, other in pairs:
+        difference += float(np.linalg.norm(full - other)) ** 2
+        size += float(np.linalg.norm(full)) ** 2
+    return math.sqrt(difference) / max(math.sqrt(size), 1e-30) if difference else 0.0
 
 
 def mel_distance(full: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -14,19 +14,20 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from .blocks import Blocks, Scheme
+from .matrices import Matrix
 
 _CHECKPOINT_NAME = re.compile(r".*?\.weight(?:\+[A-Za-z0-9_]+)*")
 _LAYER = re.compile(r"\blayers\.([0-9]+)\.")
 
 
-def graph_matrices(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Matrices that rows are multiplied with, one in memory at a time.
+def graph_matrices(path: Path) -> Iterator[tuple[str, Matrix]]:
+    """Matrices that rows are multiplied with, one in memory at a time, as it is stored.
 
     Args:
         path: a decoder's .onnx file; its external data lies beside it.
 
     Yields:
-        The checkpoint's name (merged ones joined with +) and [N, K] f32 (outputs, inputs), in the graph's order.
+        The checkpoint's name (merged ones joined with +) and the matrix, in the graph's order.
     """
     model = onnx.load(path, load_external_data=False)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -47,7 +48,7 @@ def graph_matrices(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         if name is None:
             continue
         if node.op_type == "MatMul":
-            yield name[0], read(node.input[1]).astype(np.float32, copy=False).T
+            yield name[0], _floats(read(node.input[1]))
         else:
             yield name[0], _matrix(node, read)
 
@@ -70,11 +71,24 @@ def part_of(name: str) -> str:
     return " ".join(part.split(".")[-2].removesuffix("_proj") for part in parts_of(name))
 
 
-def _matrix(node: NodeProto, read: Any) -> NDArray[np.float32]:
+def _floats(stored: NDArray[Any]) -> Matrix:
+    """Of [inputs, outputs]."""
+    inputs, outputs = stored.shape
+    return Matrix(outputs, inputs, lambda start, stop: stored[:, start:stop].T.astype(np.float32))
+
+
+def _matrix(node: NodeProto, read: Any) -> Matrix:
     """Inputs of the node: rows, values, scales and, when asymmetric, zero points."""
     given = {attribute.name: attribute.i for attribute in node.attribute}
-    outputs = given["N"]
+    outputs, inputs = given["N"], given["K"]
     zeros = read(node.input[3]).reshape(outputs, -1) if len(node.input) > 3 and node.input[3] else None
     scheme = Scheme(bits=given["bits"], block=given["block_size"], symmetric=zeros is None)
     scales = read(node.input[2]).reshape(outputs, -1).astype(np.float32, copy=False)
-    return Blocks(scheme, given["K"], read(node.input[1]), scales, zeros).matrix()
+    values = read(node.input[1])
+
+    def rows(start: int, stop: int) -> NDArray[np.float32]:
+        # In floats a large vocabulary's head, and what is on the way to it, would be several times its stored size.
+        some = slice(start, stop)
+        return Blocks(scheme, inputs, values[some], scales[some], None if zeros is None else zeros[some]).matrix()
+
+    return Matrix(outputs, inputs, rows)

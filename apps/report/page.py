@@ -127,7 +127,7 @@ def _matrices(compared: Sequence[Compared]) -> Iterator[str]:
         if isinstance(error, DecoderError):
             name = f"{TITLES[each.subnetwork]}, {each.report.engine} {each.report.precision}"
             if not error.matrices:
-                yield f"<p>{escape(name)}: the gguf package cannot read matrices of this kind yet.</p>"
+                yield f"<p>{escape(name)}: matrices of this kind cannot be read back.</p>"
                 continue
             worst = max(error.matrices, key=lambda matrix: matrix.error)
             alt = (

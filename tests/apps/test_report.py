@@ -228,7 +228,7 @@ def test_matrices_that_cannot_be_read_are_said_to_be_so(nano_checkpoint):
     error = msgspec.structs.replace(compared.report.error, matrices=())
     report = msgspec.structs.replace(compared.report, engine="llama", precision="q2_0", error=error)
     text = page(open_bundle(bundle).manifest, [Compared("thinker", report)], {}, 1)
-    assert "<p>thinker, llama q2_0: the gguf package cannot read matrices of this kind yet.</p>" in text
+    assert "<p>thinker, llama q2_0: matrices of this kind cannot be read back.</p>" in text
 
 
 def test_plots_take_extremes():

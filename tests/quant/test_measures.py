@@ -57,11 +57,13 @@ def test_cosines_do_not_see_size(rows, factor):
 
 
 def test_relative_rms_by_hand():
-    full = np.array([3, 4], np.float32)
-    assert measures.relative_rms(full, np.array([3, 3], np.float32)) == pytest.approx(0.2)
-    assert measures.relative_rms(full, full) == 0
-    assert measures.relative_rms(np.zeros(2, np.float32), np.zeros(2, np.float32)) == 0
-    assert measures.relative_rms(10 * full, np.array([30, 30], np.float32)) == pytest.approx(0.2)
+    full, other = np.array([3, 4], np.float32), np.array([3, 3], np.float32)
+    assert measures.relative_rms([(full, other)]) == pytest.approx(0.2)
+    assert measures.relative_rms([(full, full)]) == 0
+    assert measures.relative_rms([(np.zeros(2, np.float32), np.zeros(2, np.float32))]) == 0
+    assert measures.relative_rms([(10 * full, 10 * other)]) == pytest.approx(0.2)
+    slabs = zip(full[:, None], other[:, None], strict=True)
+    assert measures.relative_rms(slabs) == pytest.approx(0.2)
 
 
 def test_mel_distance_is_a_mean_in_the_mels_own_unit():

@@ -25,6 +25,12 @@ def graph_file(path, nodes, weights, *, external):
     return path
 
 
+def whole(found):
+    """In slabs of odd sizes, as any may be asked for."""
+    starts = range(0, found.outputs, 7)
+    return np.concatenate([found.rows(start, min(start + 7, found.outputs)) for start in starts])
+
+
 @pytest.mark.parametrize("external", [False, True])
 @pytest.mark.parametrize("scheme", [Scheme(8, 32), Scheme(4, 16), Scheme(4, 32, symmetric=False)])
 def test_blocks_are_made_floats_again(tmp_path, scheme, external):
@@ -39,8 +45,8 @@ def test_blocks_are_made_floats_again(tmp_path, scheme, external):
     )  # fmt: skip
     [(name, found)] = graph_matrices(graph_file(tmp_path / "g.onnx", [node], stored, external=external))
     assert name == MERGED
-    assert np.array_equal(found, blocks.matrix())
-    assert 0.001 < relative_rms(matrix, found) < 0.2
+    assert np.array_equal(whole(found), blocks.matrix())
+    assert 0.001 < relative_rms([(matrix, whole(found))]) < 0.2
 
 
 def test_floats_come_as_outputs_by_inputs(tmp_path):
@@ -52,7 +58,7 @@ def test_floats_come_as_outputs_by_inputs(tmp_path):
     weights = {"thinker.lm_head.weight.T": np.ascontiguousarray(matrix.T), "thinker.bias.weight": matrix[:1]}
     [(name, found)] = graph_matrices(graph_file(tmp_path / "g.onnx", nodes, weights, external=True))
     assert name == "thinker.lm_head.weight"
-    assert np.array_equal(found, matrix)
+    assert np.array_equal(whole(found), matrix)
 
 
 def test_names():
