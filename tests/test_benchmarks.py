@@ -66,10 +66,13 @@ def test_a_row_of_the_table_a_graph(load, rows):
     assert sum(line.startswith("| ") for line in lines) == 1 + len(rows)
 
 
-def test_the_picture_has_a_point_a_graph(load, rows):
+def test_the_picture_has_a_point_a_graph_that_is_rounded(load, rows):
     drawn = ElementTree.fromstring(load("page").picture(rows))
-    assert sum(each.tag.endswith("circle") for each in drawn.iter()) == len(rows)
-    assert {"+", "q4_0", "flow fp32"} <= {each.text for each in drawn.iter() if each.tag.endswith("text")}
+    assert (
+        sum(each.tag.endswith("circle") for each in drawn.iter()) == sum(row.precision != "fp32" for row in rows) == 3
+    )
+    said = {each.text for each in drawn.iter() if each.tag.endswith("text")}
+    assert {"int4 +", "q4_0", "thinker, GGUF: KL divergence in nats"} <= said
 
 
 def test_every_precision_is_measured_wherever_it_makes_a_graph_of_its_own(load):
