@@ -20,6 +20,8 @@ from omni_edge.models.manifest import EngineName, SubnetworkName
 
 EXACT = frozenset({"fp32", "f32", "f16", "bf16"})
 FORMATS: dict[EngineName, str] = {"onnx": "ONNX", "llama": "GGUF"}
+NAMED = frozenset("q8_0 q5_k_m q4_k_m q4_0 q2_0 iq1_s".split())
+"""Kinds of llama.cpp's that the picture names; more names would not stand beside their points any more."""
 ERRORS: dict[SubnetworkName, str] = {
     "audio_encoder": "1 − cosine",
     "vision_encoder": "1 − cosine",
@@ -174,4 +176,6 @@ def panels(drawings: Sequence[tuple[str, str]], alt: str, panel: int = HEIGHT) -
 def _point(row: Row) -> Point:
     title = f"{TITLES[row.subnetwork]}, {FORMATS[row.engine]} {row.kind}: {size(row.bytes)}, {row.error}"
     label = f"{row.precision} +" if row.calibrated else row.precision
+    if row.engine == "llama" and row.precision not in NAMED:
+        label = ""
     return Point(row.bytes, max(row.size_of_error, LEAST_ERROR), label, title, kind=int(row.calibrated))

@@ -72,6 +72,7 @@ def test_the_picture_has_a_point_a_graph_that_is_rounded(load, rows):
         sum(each.tag.endswith("circle") for each in drawn.iter()) == sum(row.precision != "fp32" for row in rows) == 3
     )
     said = {each.text for each in drawn.iter() if each.tag.endswith("text")}
+    assert set(BY_NAME) >= load("page").NAMED
     assert {"int4 +", "q4_0", "thinker, GGUF: KL divergence in nats"} <= said
 
 

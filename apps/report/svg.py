@@ -119,7 +119,7 @@ def course_plot(
 
 
 def scatter(points: Sequence[Point], x_axis: Axis, y_axis: Axis, alt: str, height: int = 340) -> str:
-    """Points, each named beside it; x is logarithmic. What is on a logarithmic axis is above 0."""
+    """Points, each with its label, which may be empty, beside it. x is logarithmic; what is so must be above 0."""
     floor, room = height - BOTTOM, WIDTH - LEFT - RIGHT - 120  # names stand to the right of their points
     marks = _marks(min(point.x for point in points), max(point.x for point in points))
     ticks, share = _upward(points, linear=y_axis.linear)
@@ -210,6 +210,9 @@ def _apart(spots: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[
     taken = [(x - 8, x + 8, y) for x, y in spots]
     heights = []
     for (x, y), label in zip(spots, labels, strict=True):
+        if not label:
+            heights.append(y)
+            continue
         left, right = x + 10, x + 14 + LETTER * len(label)
         beside = [other for low, high, other in taken if low < right and left < high]
         # Beside the spot if that is free, else above, below, further above, ...
