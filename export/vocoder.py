@@ -29,7 +29,7 @@ from .graphs import save_graph
 from .snake import Snakes, scale
 
 PREFIX = "token2wav.code2wav_bigvgan_model."
-EXACT, CLOSE = 4, 2
+EXACT, CLOSE = 4, 3
 """Degrees of the activations' cosine: as good as a float, and well below what rounding costs."""
 
 

@@ -20,7 +20,7 @@ MOST_FRAMES = 400
 """Mel frames of each voice: four seconds."""
 WINDOW = 128
 """Of them at a time: what the graph's values take of memory grows with it."""
-FINE_STAGES = 2
+FINE_STAGES = 3
 """First ones whose convolutions' inputs are two bytes, as those of all that raise the rate are. All that follows goes
 through their errors, and loud speech reaches farther in them: on speech that nano was not calibrated on, a byte there
 costs 15 dB, a byte in the others 3."""

@@ -14,10 +14,11 @@ from omni_edge.export.vocoder_rounding import input_bytes
         ("conv_post.weight", 3, 0),
         ("ups.5.0.weight", 3, 2),
         ("resblocks.5.convs2.2.weight", 3, 2),
-        ("resblocks.6.convs1.0.weight", 3, 1),
+        ("resblocks.8.convs1.0.weight", 3, 2),
+        ("resblocks.9.convs1.0.weight", 3, 1),
         ("resblocks.17.convs2.0.weight", 3, 1),
         ("resblocks.1.convs1.0.weight", 1, 2),
-        ("resblocks.2.convs1.0.weight", 1, 1),
+        ("resblocks.3.convs1.0.weight", 1, 1),
     ],
 )
 def test_the_first_stages_and_what_raises_the_rate_take_two(name, kernels, count):
