@@ -102,11 +102,13 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
 
 def open_vocoder(bundle: Bundle, threads: int) -> Vocoder:
     """Load the vocoder; see `open_session`."""
-    sessions = [session_of(bundle.path(part), 1) for part in _graph(bundle, "vocoder", "onnx").parts]
+    sessions = [session_of(bundle.path(part), 1, any_length=True) for part in _graph(bundle, "vocoder", "onnx").parts]
     return Vocoder(sessions, bundle.manifest.vocoder.parts, threads_of(threads))
 
 
-def session_of(path: Path, threads: int, *, keep_in_file: bool = False) -> ort.InferenceSession:
+def session_of(
+    path: Path, threads: int, *, keep_in_file: bool = False, any_length: bool = False
+) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
@@ -114,11 +116,13 @@ def session_of(path: Path, threads: int, *, keep_in_file: bool = False) -> ort.I
         threads: see `open_session`.
         keep_in_file: weights are not rearranged for speed in memory of their own, so that the system may let go of
             them while they are not needed.
+        any_length: inputs have many lengths, and no plan of memory is kept for each that there was.
 
     Raises:
         BundleError: ONNX Runtime refuses the graph.
     """
     options = _options()
+    options.enable_mem_pattern = not any_length
     options.intra_op_num_threads = threads_of(threads)
     # Several stages run at once: a thread that has nothing to do must leave its core to the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
