@@ -102,11 +102,13 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
         models = vocoder_parts(checkpoint, CLOSE)
         given = [mel[None, :CHECKED_FRAMES] for mel in mels]
     paths = [folder / f"vocoder.{index}.onnx" for index in range(len(models))]
-    for model, path in zip(models, paths, strict=True):
+    for index, (model, path) in enumerate(zip(models, paths, strict=True)):
         if corrected:
             as_products(model, corrected)
         finish(model, {}, rounding, corrected=corrected)
         save_graph(model, path, lambda _: None)
+        if not corrected:  # or the work lay in correcting
+            tick((index + 1) / len(models))
     error = validate_parts(paths, module, given, tolerance(rounding))
     files = [file for path in paths for file in _written(path, error).files]
     return Written(paths[0].name, tuple(files), error)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniToken2WavBigVGANModel
@@ -76,6 +78,14 @@ def _written(models: Sequence[ir.Model], folder: Path) -> Iterator[list[Path]]:
         for path in paths:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+
+
+def run_parts(sessions: Sequence[ort.InferenceSession], rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """What goes into each part, [1, T, C], and after the last what came out."""
+    signals = [rows]
+    for session in sessions:
+        signals.append(np.asarray(session.run(None, {"rows": signals[-1]})[0]))
+    return signals
 
 
 def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
@@ -146,7 +156,7 @@ class _Vocoder(GraphBuilder):
             first, second = (f"{prefix}.activations.{2 * step + which}" for which in range(2))
             y = self.activation(self.scaled(x, first), first, rate)
             # What the second activation multiplies by is part of the weights before it.
-            y = self.conv(y, f"{prefix}.convs1.{step}", size, dilation, factors=scale(self.shape_of(second)[0]))
+            y = self.conv(y, f"{prefix}.convs1.{step}", size, dilation, factors=scale(self.alpha_beta(second)[0]))
             y = self.conv(self.activation(y, second, rate), f"{prefix}.convs2.{step}", size)
             x = self.op("Add", [x, y])
         return x
@@ -190,12 +200,12 @@ class _Vocoder(GraphBuilder):
 
     def activation(self, x: ir.Value, name: str, rate: str) -> ir.Value:
         """Anti-aliased SnakeBeta of a signal that is scaled already."""
-        return self.snakes.apply(x, name, rate, *self.shape_of(name))
+        return self.snakes.apply(x, name, rate, *self.alpha_beta(name))
 
     def scaled(self, x: ir.Value, name: str) -> ir.Value:
-        return self.op("Mul", [x, self.constant(f"{name}.scale", scale(self.shape_of(name)[0])[None, None])])
+        return self.op("Mul", [x, self.constant(f"{name}.scale", scale(self.alpha_beta(name)[0])[None, None])])
 
-    def shape_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def alpha_beta(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """α and β of an activation, f32 [C]; they are stored as logarithms."""
         alpha, beta = (np.exp(self.checkpoint.array(f"{PREFIX}{name}.act.{part}")) for part in ("alpha", "beta"))
         return alpha, beta

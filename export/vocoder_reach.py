@@ -14,13 +14,13 @@ from .checkpoint import Checkpoint
 from .config import VocoderConfig
 from .graphs import open_graph
 from .snake import NEIGHBOURS
-from .vocoder import whole_parts
+from .vocoder import run_parts, whole_parts
 
 INAUDIBLE = 1e-5
 """Largest difference of a sample, in -1..1, that all parts make together: a third of a step of 16-bit sound. The first
 part may make half of it, for its rows are the longest and speech waits for them; the others share the rest."""
 Signals = list[NDArray[np.float32]]
-"""What goes into each part, [1, T, C], and after the last the sound."""
+"""Of `run_parts`."""
 
 
 def measured_reaches(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder: Path) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ def measured_reaches(checkpoint: Checkpoint, mels: Sequence[np.ndarray], folder:
     frames = 3 * max(math.ceil(each / density) for each, density in zip(most, _densities(config), strict=True))
     with whole_parts(checkpoint, folder) as paths:
         sessions = [open_graph(path) for path in paths]
-    spoken = [_signals(sessions, np.resize(mel, (1, frames, mel.shape[1])).astype(np.float32)) for mel in mels]
+    spoken = [run_parts(sessions, np.resize(mel, (1, frames, mel.shape[1])).astype(np.float32)) for mel in mels]
     return tuple(_least(sessions, spoken, part, config.upsample_rates[part], limit) for part, limit in enumerate(most))
 
 
@@ -64,30 +64,18 @@ def _densities(config: VocoderConfig) -> list[int]:
     return [math.prod(config.upsample_rates[:part]) for part in range(len(config.upsample_rates))]
 
 
-def _signals(sessions: Sequence[ort.InferenceSession], rows: NDArray[np.float32]) -> Signals:
-    signals = [rows]
-    for session in sessions:
-        signals.append(_run(session, signals[-1]))
-    return signals
-
-
-def _run(session: ort.InferenceSession, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(session.run(None, {"rows": rows})[0])
-
-
 def _least(sessions: Sequence[ort.InferenceSession], spoken: Sequence[Signals], part: int, rate: int, most: int) -> int:
     """By halving; the middle third of a part's input is cut out, and what it makes put into what the next one takes."""
-
     allowed = INAUDIBLE / 2 if part == 0 else INAUDIBLE / 2 / (len(sessions) - 1)
 
     def enough(reach: int) -> bool:
         for signals in spoken:
             third = signals[part].shape[1] // 3
             cut = signals[part][:, third - reach : 2 * third + reach]
-            made = _run(sessions[part], cut)[:, reach * rate : (reach + third) * rate]
+            made = run_parts(sessions[part : part + 1], cut)[-1][:, reach * rate : (reach + third) * rate]
             rows = signals[part + 1].copy()
             rows[:, third * rate : 2 * third * rate] = made
-            sound = _signals(sessions[part + 1 :], rows)[-1]
+            sound = run_parts(sessions[part + 1 :], rows)[-1]
             if np.abs(sound - signals[-1]).max() > allowed:
                 return False
         return True

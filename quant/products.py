@@ -80,7 +80,7 @@ class _Taps:
 
 @dataclass(frozen=True, eq=False)
 class _Given:
-    """What a convolution is applied to: `samples` [1, T, C], cut, times factors [C], plus shifts [C].
+    """What a convolution is applied to: `samples` [1, T, C], cut, times factors [C or 1], plus shifts [C or 1].
 
     A step before it that does one of these to each channel is not done in floats, but where they become bytes.
     """
@@ -97,16 +97,16 @@ class _Given:
         """Of a convolution: turned, shifted, multiplied and cut in this order backwards, or less of it."""
         turn = _step(node.inputs[0], "Transpose")
         if turn is None or turn.attributes["perm"].as_ints() != (0, 2, 1):
-            return _Given(None, np.float64(1), np.float64(0))  # pyright: ignore
-        value, factors, shifts = turn.inputs[0], np.float64(1), np.float64(0)
+            return _Given(None, np.ones(1), np.zeros(1))
+        value, factors, shifts = turn.inputs[0], np.ones(1), np.zeros(1)
         if (add := _step(value, "Add")) and (constant := _channels(add)) is not None:
             value, shifts = add.inputs[0], constant
         if (multiply := _step(value, "Mul")) and (constant := _channels(multiply)) is not None:
             value, factors = multiply.inputs[0], constant
         cut = _step(value, "Slice")
         if cut is None:
-            return _Given(value, factors, shifts)  # pyright: ignore
-        return _Given(cut.inputs[0], factors, shifts, tuple(cut.inputs[1:]))  # pyright: ignore
+            return _Given(value, factors, shifts)
+        return _Given(cut.inputs[0], factors, shifts, tuple(cut.inputs[1:]))
 
 
 def _step(value: ir.Value | None, kind: str) -> ir.Node | None:

@@ -137,10 +137,8 @@ class Comparison:
         yield from self._vocoder(mels)
 
     def _vocoder(self, mels: Arrays) -> Iterator[Compared]:
-        def stage(sound: Any) -> Run:
-            if not isinstance(sound, Vocoder):
-                sound = Vocoder([sound], [self._manifest.vocoder.whole], self._threads)
-            return lambda mel: np.concatenate(list(sound.samples(mel)))
+        def stage(vocoder: Vocoder) -> Run:
+            return lambda mel: np.concatenate(list(vocoder.samples(mel)))
 
         for graph, full, other in self._sides("vocoder", mels, stage):
             error = _vocoder_error(full, other)
@@ -150,7 +148,7 @@ class Comparison:
         self, name: SessionName, items: Sequence[Any], stage: Callable[[Any], Run]
     ) -> Iterator[tuple[Graph, Arrays, Arrays]]:
         """What both sides make of the items, for each graph. Nothing is loaded when there are none."""
-        full = self._each(f"{name}, full precision", items, stage(self._full.session(name))) if items else []
+        full = self._each(f"{name}, full precision", items, stage(self._open_full(name))) if items else []
         for graph in self._manifest.subnetworks[name].graphs:
             title = f"{name}, {graph.engine}"
             yield graph, full, self._each(title, items, stage(self._open(name, graph.engine))) if items else []
@@ -161,6 +159,10 @@ class Comparison:
             self._tick(title, index, len(items))
             results.append(run(item))
         return results
+
+    def _open_full(self, name: SessionName) -> Any:
+        session = self._full.session(name)
+        return Vocoder([session], [self._manifest.vocoder.whole], self._threads) if name == "vocoder" else session
 
     def _open(self, name: SessionName, engine: EngineName) -> Any:
         if engine != "onnx":

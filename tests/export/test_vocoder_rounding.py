@@ -23,3 +23,15 @@ from omni_edge.export.vocoder_rounding import input_bytes
 )
 def test_the_first_stages_and_what_raises_the_rate_take_two(name, kernels, count):
     assert input_bytes(f"token2wav.code2wav_bigvgan_model.{name}", kernels) == count
+
+
+@pytest.mark.torch
+def test_progress_comes_to_its_end_in_floats_too(tiny, tmp_path):
+    from omni_edge.export.checkpoint import Checkpoint
+    from omni_edge.export.subnetworks import export_vocoder
+
+    told: list[float] = []
+    export_vocoder(Checkpoint(tiny.checkpoint()), tmp_path, None, told.append)
+    assert told == sorted(told)
+    assert len(told) > 1
+    assert told[-1] == 1
