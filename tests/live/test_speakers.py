@@ -242,6 +242,7 @@ class TestFile:
             thread = threading.Thread(target=write, args=(clock.hold(),))
             with clock.hold():
                 thread.start()
+                clock.wait_until(1e-9, order=1)  # nobody waits for a moment that is, and both threads work in the first
                 for block in range(100):
                     clock.wait_until(block * 0.02, order=1)
                     log.append((speaker.played, speaker.pending))
