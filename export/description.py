@@ -89,7 +89,7 @@ def describe(
             tables=FLOW_TABLES,
         ),
         # 100 mel frames a second whatever the vocoder's hop (FACTS §6).
-        vocoder=Vocoder(rate=100 * hop, parts=parts),
+        vocoder=Vocoder(rate=100 * hop, parts=parts, dilations=config.vocoder.dilations),
         thinker_sampling=own.text.sampling(stop=tokens.eos),
         talker_sampling=own.codes.sampling(stop=(tokens.codec_pad, tokens.codec_end), suppress=(tokens.codec_start,)),
         voices=Voices(

@@ -88,7 +88,10 @@ def save_graph(model: ir.Model, path: Path, tick: Tick) -> None:
     def advance(_: ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
         tick(info.index / info.total)
 
-    ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1024, callback=advance)
+    data = path.with_name(f"{path.name}.data")
+    ir.save(model, path, external_data=data.name, size_threshold_bytes=1024, callback=advance)
+    if data.exists() and not data.stat().st_size:
+        data.unlink()
 
 
 def strip(model: ir.Model) -> None:

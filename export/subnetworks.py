@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from ..models.manifest import PROMPT, SubnetworkName
 from ..quant.matrices import Packer, Rounding
-from ..quant.products import as_products
 from . import inputs
 from .audio_encoder import audio_encoder
 from .checkpoint import Checkpoint
 from .decoder import DecoderName, decoder_graph, decoder_of
 from .flow import flow
 from .flow_graph import flow_graph
-from .graphs import Sizes, Tick, export_graph, finish, save_graph, tolerance, validate_graph
+from .graphs import Sizes, Tick, export_graph, finish, open_graph, save_graph, tolerance, validate_graph
 from .reference import Reference
 from .validation import validate_decoder
 from .vision_encoder import vision_encoder
-from .vocoder import CLOSE, EXACT, reference_vocoder, vocoder_parts, whole_vocoder
+from .vocoder import reference_vocoder, run_parts, vocoder_parts, whole_vocoder
+from .vocoder_bytes import byte_parts
+from .vocoder_bytes_run import run_byte_parts
 from .vocoder_rounding import CHECKED_FRAMES, corrected_vocoder, validate_parts
 from .voices import read_voices
 
@@ -91,7 +93,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     """
     module = reference_vocoder(checkpoint)
     if rounding is None:
-        models = vocoder_parts(checkpoint, EXACT)
+        models = vocoder_parts(checkpoint)
         declaration = inputs.VocoderInputs(checkpoint.config)
         given = [inputs.sample(declaration, {"frames": frames})["rows"].numpy() for frames in (3, 40)]
         corrected = None
@@ -99,17 +101,20 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
         mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
         with whole_vocoder(checkpoint, folder) as whole:
             corrected = corrected_vocoder(whole, checkpoint.config.vocoder, mels, tick, takes_bytes=rounding.dynamic)
-        models = vocoder_parts(checkpoint, CLOSE)
+        models = byte_parts(checkpoint, corrected) if rounding.dynamic else vocoder_parts(checkpoint)
         given = [mel[None, :CHECKED_FRAMES] for mel in mels]
     paths = [folder / f"vocoder.{index}.onnx" for index in range(len(models))]
     for index, (model, path) in enumerate(zip(models, paths, strict=True)):
-        if corrected:
-            as_products(model, corrected)
         finish(model, {}, rounding, corrected=corrected)
         save_graph(model, path, lambda _: None)
         if not corrected:  # or the work lay in correcting
             tick((index + 1) / len(models))
-    error = validate_parts(paths, module, given, tolerance(rounding))
+    sessions = [open_graph(path) for path in paths]
+    if rounding is not None and rounding.dynamic:
+        run = partial(run_byte_parts, sessions, checkpoint.config.vocoder.dilations)
+    else:
+        run = lambda mel: run_parts(sessions, mel)[-1]  # noqa: E731
+    error = validate_parts(run, module, given, tolerance(rounding))
     files = [file for path in paths for file in _written(path, error).files]
     return Written(paths[0].name, tuple(files), error)
 

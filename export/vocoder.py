@@ -33,37 +33,35 @@ from .snake import Snakes, scale
 PREFIX = "token2wav.code2wav_bigvgan_model."
 EXACT, CLOSE = 4, 3
 """Degrees of the activations' cosine: as good as a float, and well below what rounding costs."""
+MEL_SCALE, MEL_SHIFT = 40 / (115 * math.log(10)), 15 / 23
+"""exp -> decibels -> clip(2·(S+115)/115 - 1) of the reference is exactly affine + clip to ±1 (FACTS §6.3)."""
 
 
-def vocoder_graph(checkpoint: Checkpoint, degree: int) -> ir.Model:
+def vocoder_graph(checkpoint: Checkpoint) -> ir.Model:
     """Build it in one piece; weights stay in the checkpoint until the model is saved.
 
     Input: rows [1, T, bins] f32, mel, natural log. Output: [1, T·hop, 1] f32, samples in [-1, 1].
-
-    Args:
-        checkpoint: whose vocoder.
-        degree: of the activations' cosine, EXACT or CLOSE.
     """
-    return _Vocoder(checkpoint, degree).build(range(len(checkpoint.config.vocoder.upsample_rates)))
+    return _Vocoder(checkpoint).build(range(len(checkpoint.config.vocoder.upsample_rates)))
 
 
-def vocoder_parts(checkpoint: Checkpoint, degree: int) -> list[ir.Model]:
+def vocoder_parts(checkpoint: Checkpoint) -> list[ir.Model]:
     """The same as one graph an upsampling; what one gives, [1, T·rate, C] f32, the next one takes."""
     stages = range(len(checkpoint.config.vocoder.upsample_rates))
-    return [_Vocoder(checkpoint, degree).build(range(stage, stage + 1)) for stage in stages]
+    return [_Vocoder(checkpoint).build(range(stage, stage + 1)) for stage in stages]
 
 
 @contextmanager
 def whole_vocoder(checkpoint: Checkpoint, folder: Path) -> Iterator[Path]:
     """A full-precision graph in a folder, in one piece, for as long as the block lasts."""
-    with _written([vocoder_graph(checkpoint, EXACT)], folder) as (path,):
+    with _written([vocoder_graph(checkpoint)], folder) as (path,):
         yield path
 
 
 @contextmanager
 def whole_parts(checkpoint: Checkpoint, folder: Path) -> Iterator[list[Path]]:
     """Full-precision parts in a folder, for as long as the block lasts."""
-    with _written(vocoder_parts(checkpoint, EXACT), folder) as paths:
+    with _written(vocoder_parts(checkpoint), folder) as paths:
         yield paths
 
 
@@ -115,10 +113,10 @@ class _BySample(nn.Module):
 
 
 class _Vocoder(GraphBuilder):
-    def __init__(self, checkpoint: Checkpoint, degree: int) -> None:
+    def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self.config: VocoderConfig = checkpoint.config.vocoder
-        self.snakes = Snakes(self, degree)
+        self.snakes = Snakes(self, EXACT)
 
     def build(self, stages: range) -> ir.Model:
         config = self.config
@@ -136,9 +134,8 @@ class _Vocoder(GraphBuilder):
         return self.model("vocoder", [x])
 
     def normalised(self, mel: ir.Value) -> ir.Value:
-        """exp -> decibels -> clip(2·(S+115)/115 - 1) of the reference is exactly affine + clip (FACTS §6.3)."""
-        x = self.op("Mul", [mel, self.scalar("mel_scale", 40 / (115 * math.log(10)))])
-        x = self.op("Add", [x, self.scalar("mel_shift", 15 / 23)])
+        x = self.op("Mul", [mel, self.scalar("mel_scale", MEL_SCALE)])
+        x = self.op("Add", [x, self.scalar("mel_shift", MEL_SHIFT)])
         return self.op("Clip", [x, self.scalar("low", -1), self.scalar("high", 1)])
 
     def stage(self, x: ir.Value, stage: int) -> ir.Value:

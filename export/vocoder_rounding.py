@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..quant.channels import Rounded
 from ..quant.convolutions import convolutions, correct
 from .config import VocoderConfig
-from .graphs import Tick, open_graph, open_part, relative_error
-from .vocoder import run_parts
+from .graphs import Tick, open_part, relative_error
 
 MOST_FRAMES = 400
 """Mel frames of each voice: four seconds."""
 WINDOW = 128
 """Of them at a time: what the graph's values take of memory grows with it."""
 FINE_STAGES = 3
-"""First ones whose convolutions' inputs are two bytes, as those of all that raise the rate are. All that follows goes
-through their errors, and loud speech reaches farther in them: on speech that nano was not calibrated on, a byte in the
-first two costs 15 dB, in the third up to 3, and in all that follow 2 at the most."""
+"""First ones whose convolutions' inputs are two bytes, as those outside the residual blocks are in all. All that
+follows goes through their errors, and loud speech reaches farther in them: on speech that nano was not calibrated on, a
+byte in the first two costs 15 dB, in the third up to 3, and in all that follow 2 at the most."""
 CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
 
@@ -39,7 +39,7 @@ def corrected_vocoder(
         config: of the vocoder.
         mels: f32 [frames, bins] each, what the vocoder is to speak.
         tick: told how much is done.
-        takes_bytes: whether what goes into the residual blocks' convolutions is rounded too.
+        takes_bytes: whether what goes into the convolutions is rounded too.
 
     Returns:
         Weights by name, for `by_channel`.
@@ -54,9 +54,10 @@ def corrected_vocoder(
 
     def weight(name: str) -> np.ndarray:
         tensor = model.graph.initializers[name].const_value
-        assert isinstance(tensor, ir.ExternalTensor)
+        assert tensor is not None
         values = np.array(tensor.numpy())
-        tensor.release()  # or what has been read of the file stays in memory
+        if isinstance(tensor, ir.ExternalTensor):
+            tensor.release()  # or what has been read of the file stays in memory
         return values
 
     kernels = len(config.kernels)
@@ -67,12 +68,8 @@ def corrected_vocoder(
 
 def input_bytes(name: str, kernels: int) -> int:
     """That each value that goes into a convolution is rounded to, by the name of its weight."""
-    if ".ups." in name:
-        return 2
     found = re.search(r"resblocks\.(\d+)\.", name)
-    if found is None:
-        return 0
-    return 2 if int(found[1]) < FINE_STAGES * kernels else 1
+    return 1 if found and int(found[1]) >= FINE_STAGES * kernels else 2
 
 
 def _windows(mels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
@@ -85,11 +82,16 @@ def _windows(mels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
                 yield window
 
 
-def validate_parts(paths: Sequence[Path], module: nn.Module, mels: Sequence[np.ndarray], most: float) -> float:
-    """The largest relative error of a vocoder's parts, one after the other, on mels.
+def validate_parts(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    module: nn.Module,
+    mels: Sequence[np.ndarray],
+    most: float,
+) -> float:
+    """The largest relative error of a vocoder's sound on mels.
 
     Args:
-        paths: of their graphs.
+        run: the vocoder, from a mel [1, frames, bins] to samples [1, n, 1].
         module: the reference.
         mels: f32 [1, frames, bins] each.
         most: that may be.
@@ -97,12 +99,11 @@ def validate_parts(paths: Sequence[Path], module: nn.Module, mels: Sequence[np.n
     Raises:
         BundleError: it is more.
     """
-    sessions, errors = [open_graph(path) for path in paths], []
+    errors = []
     for mel in mels:
         with torch.no_grad():
             expected = module(torch.from_numpy(np.ascontiguousarray(mel))).numpy()
-        actual = run_parts(sessions, mel)[-1]
-        errors.append(relative_error(actual, expected, f"the vocoder at {mel.shape[1]} frames", most))
+        errors.append(relative_error(run(mel), expected, f"the vocoder at {mel.shape[1]} frames", most))
     return max(errors)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from .errors import BundleError
 
-SCHEMA = 4
+SCHEMA = 5
 MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]
@@ -216,6 +216,8 @@ class Vocoder(Record, frozen=True):
     rate: int
     parts: tuple[VocoderPart, ...]
     """What one makes, the next one takes; one a graph."""
+    dilations: tuple[tuple[int, ...], ...]
+    """Of the first convolution of each step of each residual block; the second ones have none."""
 
     @property
     def hop(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .channels import AXES, Grid, Rounded, weight_of
+from .channels import AXES, Grid, Rounded, is_depthwise
 from .gptq import round_columns, spreading
 
 COLUMNS = 64
@@ -123,7 +123,7 @@ def _round(matrix: F32, spread: F32, scale: F32) -> NDArray[np.int8]:
 
 
 def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convolution]:
-    """All convolutions of a graph whose weights `by_channel` would round.
+    """All convolutions of a graph but depthwise ones, however small.
 
     Args:
         model: the graph.
@@ -131,9 +131,10 @@ def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convoluti
     """
     found = []
     for node in model.graph:
-        weight = weight_of(node)
-        if weight is None or node.op_type not in ("Conv", "ConvTranspose"):
+        if node.op_type not in ("Conv", "ConvTranspose") or is_depthwise(node):
             continue
+        weight = node.inputs[AXES[node.op_type][0]]
+        assert weight is not None
         pads = node.attributes.get("pads")
         dilations = node.attributes.get("dilations")
         before, after = pads.as_ints() if pads else (0, 0)

@@ -22,6 +22,7 @@ from .decoder import Decoder, OnnxDecoder
 from .llama import LlamaDecoder
 from .threads import threads_of
 from .vocoder import Vocoder
+from .vocoder_parts import vocoder_of
 
 EngineChoice = Literal["auto", "onnx", "llama"]
 DecoderName = Literal["thinker", "talker"]
@@ -103,7 +104,7 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
 def open_vocoder(bundle: Bundle, threads: int) -> Vocoder:
     """Load the vocoder; see `open_session`."""
     sessions = [session_of(bundle.path(part), 1, any_length=True) for part in _graph(bundle, "vocoder", "onnx").parts]
-    return Vocoder(sessions, bundle.manifest.vocoder.parts, threads_of(threads))
+    return vocoder_of(sessions, bundle.manifest.vocoder, threads_of(threads))
 
 
 def session_of(

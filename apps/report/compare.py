@@ -21,6 +21,7 @@ from ...runtime.flow import Flow
 from ...runtime.noise import Noise
 from ...runtime.solver import own_solver
 from ...runtime.vocoder import Vocoder
+from ...runtime.window_part import WindowPart
 from ..progress import Tick
 from .decoders import DecoderComparison
 from .recording import SEED, Recording
@@ -162,7 +163,9 @@ class Comparison:
 
     def _open_full(self, name: SessionName) -> Any:
         session = self._full.session(name)
-        return Vocoder([session], [self._manifest.vocoder.whole], self._threads) if name == "vocoder" else session
+        if name != "vocoder":
+            return session
+        return Vocoder([WindowPart(session, self._manifest.vocoder.whole, 1, None, 1)])
 
     def _open(self, name: SessionName, engine: EngineName) -> Any:
         if engine != "onnx":

@@ -10,8 +10,8 @@ from omni_edge.export.vocoder_rounding import input_bytes
 @pytest.mark.parametrize(
     ("name", "kernels", "count"),
     [
-        ("conv_pre.weight", 3, 0),
-        ("conv_post.weight", 3, 0),
+        ("conv_pre.weight", 3, 2),
+        ("conv_post.weight", 3, 2),
         ("ups.5.0.weight", 3, 2),
         ("resblocks.5.convs2.2.weight", 3, 2),
         ("resblocks.8.convs1.0.weight", 3, 2),
@@ -21,7 +21,7 @@ from omni_edge.export.vocoder_rounding import input_bytes
         ("resblocks.3.convs1.0.weight", 1, 1),
     ],
 )
-def test_the_first_stages_and_what_raises_the_rate_take_two(name, kernels, count):
+def test_the_first_stages_and_what_is_outside_the_blocks_take_two(name, kernels, count):
     assert input_bytes(f"token2wav.code2wav_bigvgan_model.{name}", kernels) == count
 
 
