@@ -19,8 +19,8 @@ from .talker import Talker
 from .vocoder import WINDOW, Vocoder
 
 CHUNKS = (1, 2, 4, 8)
-"""Blocks of codes made sound at a time: small at first, so that it begins early, then the last of these, because what
-is computed around a chunk weighs less the longer it is."""
+"""Blocks of codes made sound at a time, or as many as can be heard: small at first, so that it begins early, then the
+last of these, because what is computed around a chunk weighs less the longer it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,11 @@ class Speech:
         self._vocoder = vocoder
         self._manifest = manifest
         self._voices = voices
+        self._block = manifest.vocoder.hop * manifest.flow.block
+        """Samples of a block of codes."""
+        # A first chunk that the vocoder holds back whole would only cost the time of a chunk.
+        heard = 1 + vocoder.held // self._block
+        self._sizes = tuple(max(heard, size) for size in CHUNKS)
 
     def check(self, solver: Solver) -> None:
         """Refuse a solver this bundle has no tables for, with a RequestError."""
@@ -81,10 +86,9 @@ class Speech:
 
     def pieces(self) -> tuple[int, ...]:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
-        vocoder, frames = self._manifest.vocoder, [size * self._manifest.flow.block for size in CHUNKS]
+        samples = [self._block * size for size in self._sizes]
         # What the vocoder holds back of the first piece comes with the next.
-        samples = [vocoder.hop * count for count in frames]
-        return (max(1, samples[0] - vocoder.held), *samples[1:])
+        return (samples[0] - self._vocoder.held, *samples[1:])
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""
@@ -130,7 +134,7 @@ class Speech:
     ) -> Iterator[tuple[NDArray[np.float32], bool]]:
         """Codes to mel [n, bins], and whether it is the last of it, in pieces that come early and grow on."""
         flow, settings = self._flow.begin(voice, noise, solver), self._manifest.flow
-        for chunk, last in chunks(codes, settings.block // settings.repeats, solver.lookahead):
+        for chunk, last in chunks(codes, self._sizes, settings.block // settings.repeats, solver.lookahead):
             start = time.perf_counter()
             mel = flow.step(chunk, last=last)
             spoken.flow_s += time.perf_counter() - start
@@ -150,24 +154,27 @@ class Speech:
                     yield samples
 
 
-def chunks(codes: Iterable[int], block: int, lookahead: int) -> Iterator[tuple[NDArray[np.int64], bool]]:
+def chunks(
+    codes: Iterable[int], sizes: Sequence[int], block: int, lookahead: int
+) -> Iterator[tuple[NDArray[np.int64], bool]]:
     """Codes in the portions in which they are made sound, and whether a portion is the last one.
 
-    They are CHUNKS blocks long, and the first one waits for the look-ahead as well.
+    The first one waits for the look-ahead as well.
 
     Args:
         codes: of an utterance.
+        sizes: of the portions, blocks; the last of them goes on.
         block: codes of a block.
         lookahead: blocks, see `Solver`.
     """
     waiting: list[int] = []
-    sizes = chain(CHUNKS, repeat(CHUNKS[-1]))
-    wanted = (next(sizes) + lookahead) * block
+    coming = chain(sizes, repeat(sizes[-1]))
+    wanted = (next(coming) + lookahead) * block
     for code in codes:
         waiting.append(code)
         if len(waiting) == wanted:
             yield np.array(waiting, np.int64), False
             waiting.clear()
-            wanted = next(sizes) * block
+            wanted = next(coming) * block
     # What was held back for its look-ahead still waits, even when no code came after it.
     yield np.array(waiting, np.int64), True
