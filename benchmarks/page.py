@@ -126,9 +126,14 @@ def _lines(rows: list[Row], about: Mapping[str, str]) -> Iterator[str]:
         "|---|---|---|--:|--:|---|---|",
     )
     for row in rows:
-        speeds = "; ".join(f"{_number(each.value)} {each.unit} ({each.faster:.2f}×)" for each in row.speeds)
+        speeds = "; ".join(map(in_units, row.speeds))
         cells = (TITLES[row.subnetwork], FORMATS[row.engine], row.kind, size(row.bytes), f"{row.bits_per_weight:.2f}")
         yield f"| {' | '.join((*cells, row.error, speeds))} |"
+
+
+def in_units(speed: Speed) -> str:
+    """A time, and how many times as fast that is."""
+    return f"{_number(speed.value)} {speed.unit} ({speed.faster:.2f}×)"
 
 
 def _number(value: float) -> str:
@@ -162,7 +167,7 @@ def panels(drawings: Sequence[tuple[str, str]], alt: str, panel: int = HEIGHT) -
     parts = []
     for index, (title, drawing) in enumerate(drawings):
         inner = drawing[drawing.index("<svg") : drawing.index("</svg>")].replace(
-            "<svg", f'<svg x="0" y="{index * height + HEAD}" width="{WIDTH}" height="{panel}"', 1
+            "<svg", f'<svg x="0" y="{index * height + HEAD}" width="{WIDTH}" height="{panel}" overflow="visible"', 1
         )
         parts.append(f'<text class="title" x="12" y="{index * height + 20}">{escape(title)}</text>\n{inner}</svg>')
     body = "\n".join(parts)

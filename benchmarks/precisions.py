@@ -2,8 +2,9 @@
 
     python -m benchmarks.precisions
 
-Writes precisions.md, precisions.json and precisions.svg beside this file. What was exported and compared is kept under
-build/precisions, by checkpoint and code, so that a run which was interrupted goes on; only the times are taken anew.
+Writes precisions.md, precisions.json and precisions.svg beside this file, and some of it into the README. What was
+exported and compared is kept under build/precisions, by checkpoint and code, so that a run which was interrupted goes
+on; only the times are taken anew.
 Needs the dev extra.
 """
 
@@ -28,6 +29,7 @@ from omni_edge.models.errors import BundleError
 
 from .bundles import ROUNDS, Bundles, Round
 from .page import Row, facts, markdown, picture
+from .readme import Measured, put
 from .speeds import Speeds
 
 HERE = Path(__file__).parent
@@ -149,8 +151,11 @@ def main() -> None:
     about |= {f"no {kind}": reason for kind, reason in refused.items()}
     (arguments.out / "precisions.md").write_text(markdown(rows, about), encoding="utf-8")
     (arguments.out / "precisions.svg").write_text(picture(rows), encoding="utf-8")
-    values = msgspec.json.format(msgspec.json.encode({"about": about, "rows": rows}), indent=1)
+    measured = Measured(about, rows)
+    values = msgspec.json.format(msgspec.json.encode(measured), indent=1)
     (arguments.out / "precisions.json").write_bytes(values + b"\n")
+    if arguments.out == HERE:
+        put(measured)
 
 
 if __name__ == "__main__":

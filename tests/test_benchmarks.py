@@ -227,3 +227,27 @@ def test_the_picture_of_long_replies_has_a_dot_a_sample(load):
     drawn = ElementTree.fromstring(reply.picture({"whole reply": course}))
     # Three of memory, two of cost, and the name's own in either.
     assert sum(each.tag.endswith("circle") for each in drawn.iter()) == 3 + 2 + 2
+
+
+def test_the_readme_says_what_was_measured_last(load):
+    readme = load("readme")
+    table = readme.table(read(readme, ROOT / "benchmarks" / "precisions.json"))
+    assert table.count("\n") > 12
+    assert f"{readme.FIRST}{table}{readme.LAST}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def read(readme, path):
+    return msgspec.json.decode(path.read_bytes(), type=readme.Measured)
+
+
+def test_lines_of_the_readme_are_replaced_and_nothing_else_is(load, rows, tmp_path):
+    readme, path = load("readme"), tmp_path / "README.md"
+    path.write_text(f"before\n{readme.FIRST}old\n{readme.LAST}after\n")
+    about = {"checkpoint": "nano", "processor": "Abacus", "cores": "2", "threads": "1"}
+    readme.put(readme.Measured(about, rows), path)
+    text = path.read_text()
+    assert text.startswith(f"before\n{readme.FIRST}nano, Abacus, 2 cores")
+    assert text.endswith(f"{readme.LAST}after\n")
+    assert "old" not in text
+    kinds = [line.split(" | ")[2] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert kinds == ["int8", *["fp32"] * 4]
