@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..models import manifest
+from ..models.errors import DeviceError
 from .vocoder import Vocoder
 from .vocoder_part import Part
 from .window_part import WindowPart
@@ -19,6 +20,9 @@ def vocoder_of(sessions: Sequence[Any], settings: manifest.Vocoder, threads: int
         sessions: of the graphs in order, one thread each.
         settings: from the manifest, with a part for each of them.
         threads: that a part's work is spread over.
+
+    Raises:
+        DeviceError: there is no folder for compiled code.
     """
     pool = ThreadPoolExecutor(threads, "vocoder") if threads > 1 else None
     density, parts = 1, list[Part]()
@@ -26,9 +30,20 @@ def vocoder_of(sessions: Sequence[Any], settings: manifest.Vocoder, threads: int
         if session.get_inputs()[0].name == "rows":
             parts.append(WindowPart(session, part, density, pool, threads))
         else:
-            # Compiled code takes a third of a second and 60 MB to load, which only those pay who use it.
-            from .byte_part import BytePart
-
-            parts.append(BytePart(session, part.rate, settings.dilations, pool))
+            parts.append(_byte_part(session, part.rate, settings.dilations, pool))
         density *= part.rate
     return Vocoder(parts)
+
+
+def _byte_part(
+    session: Any, rate: int, dilations: tuple[tuple[int, ...], ...], pool: ThreadPoolExecutor | None
+) -> Part:
+    try:
+        # Compiled code takes half a second and 60 MB to load, which only those pay who use it.
+        from .byte_part import BytePart
+    except RuntimeError as error:
+        raise DeviceError(
+            "There is no folder for the code that is compiled for this processor. Set NUMBA_CACHE_DIR to one that can "
+            f"be written ({error})"
+        ) from error
+    return BytePart(session, rate, dilations, pool)

@@ -1,5 +1,6 @@
 """nano's vocoder in bytes: what the runtime has compiled is what an export was checked by, and both are the network."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from omni_edge.export.vocoder import whole_vocoder
 from omni_edge.export.vocoder_bytes_run import run_byte_parts
 from omni_edge.export.voices import read_voices
 from omni_edge.models.bundle import open_bundle
+from omni_edge.models.errors import DeviceError
 from omni_edge.quant.measures import signal_to_noise
 from omni_edge.runtime import byte_part
 from omni_edge.runtime.byte_layer import Layer
@@ -115,6 +117,16 @@ def test_a_chunk_costs_the_same_wherever_it_lies(exported, monkeypatch):
         costs.append(sum(rows))
         rows.clear()
     assert len(set(costs[4:])) == 1
+
+
+def test_without_a_folder_for_compiled_code_it_says_what_to_do(exported, monkeypatch):
+    from numba.core import caching
+
+    for name in ("byte_part", "byte_layer", "snake"):
+        monkeypatch.delitem(sys.modules, f"omni_edge.runtime.{name}", raising=False)
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    with pytest.raises(DeviceError, match="Set NUMBA_CACHE_DIR to one that can be written"):
+        exported.vocoder()
 
 
 def test_no_mel_is_no_sound(exported):
