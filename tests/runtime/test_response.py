@@ -182,7 +182,8 @@ def test_speech_that_was_wanted_so_short_is_not_cut(stages):
 
 @pytest.mark.slow
 def test_a_thousand_responses_leave_no_thread(session):
-    before = threading.active_count()
+    list(session.respond("Hi", options=LONG))  # the vocoder's own threads, which stay, are there
+    before = set(threading.enumerate())
     for count in range(1000):
         session.reset()
         response = session.respond("Hi", options=LONG)
@@ -190,4 +191,4 @@ def test_a_thousand_responses_leave_no_thread(session):
         if count % 2:
             next(response)
         response.close()
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
