@@ -39,7 +39,7 @@ ONNX = (
     _onnx("int8-128", 8, 128),
     # What goes in is rounded too, and bytes are multiplied. For the flow and the vocoder, which take many rows at a
     # time where the decoders take one; the flow's narrow projections in and out are half of its error and none of the
-    # time. The vocoder's first stages take two bytes (vocoder_rounding.py).
+    # time. The vocoder takes two bytes (vocoder_rounding.py).
     Precision("int8-dynamic", "onnx", Rounding(Scheme(8), finer=("input_embed", "proj_out"), dynamic=True)),
     _onnx("int4", 4, 32),
     _onnx("int4-128", 4, 128),

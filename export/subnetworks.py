@@ -100,7 +100,7 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     else:
         mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
         with whole_vocoder(checkpoint, folder) as whole:
-            corrected = corrected_vocoder(whole, checkpoint.config.vocoder, mels, tick, takes_bytes=rounding.dynamic)
+            corrected = corrected_vocoder(whole, mels, tick, takes_bytes=rounding.dynamic)
         models = byte_parts(checkpoint, corrected) if rounding.dynamic else vocoder_parts(checkpoint)
         given = [mel[None, :CHECKED_FRAMES] for mel in mels]
     paths = [folder / f"vocoder.{index}.onnx" for index in range(len(models))]

@@ -7,7 +7,9 @@ into one (runtime/snake.py). Its constants are outputs of the graphs.
 
 Of a convolution NAME, inputs and outputs are called: NAME, its bytes; NAME.sums; NAME.given, what makes bytes of
 values (`Product.given`); NAME.snake, f32 [2, C], if an activation comes before it. Names are `pre` (before all), `up`,
-BLOCK.STEP.0 and BLOCK.STEP.1, `post` (after all). `filter`, `cosine` and `mel.limits` are what all have in common.
+BLOCK.STEP.0 and BLOCK.STEP.1. The convolution that makes samples, `post`, is no product: it has post.snake, post.given,
+what is left to multiply by and to add, f32 [2, C], and post.weight, f32 [taps, C]. `filter`, `cosine` and `mel.limits`
+are what all have in common.
 """
 
 from __future__ import annotations
@@ -63,14 +65,12 @@ class _Part(GraphBuilder):
                 own = self.product(f"{prefix}.convs2.{step}")
                 self.activated(f"{block}.{step}.1", own, second, scaled=True)
         if stage == len(config.upsample_rates) - 1:
-            self.activated("post", self.product("conv_post", bias=False), "activation_post", scaled=False)
+            self.last("post")
         return self.model("vocoder", self.outputs)
 
-    def product(self, name: str, *, rate: int = 0, factors: np.ndarray | None = None, bias: bool = True) -> Product:
+    def product(self, name: str, *, rate: int = 0, factors: np.ndarray | None = None) -> Product:
         """Of a convolution of the checkpoint, whose outputs are multiplied by factors [C] as its weight was."""
-        added = self.checkpoint.array(f"{PREFIX}{name}.bias") if bias else None
-        if added is not None and factors is not None:
-            added = added * factors
+        added = self.checkpoint.array(f"{PREFIX}{name}.bias") * (1 if factors is None else factors)
         return product(self.rounded[f"{PREFIX}{name}.weight"], added, rate)
 
     def activated(self, name: str, own: Product, activation: str, *, scaled: bool) -> None:
@@ -79,10 +79,19 @@ class _Part(GraphBuilder):
         With turns = αx/π, this is (turns - α/(πβ)·cos²(π·turns))·π/α + 1/β, and the last two are left for where it
         becomes bytes. Doubling the rate halves what is there of a signal, so it is doubled too.
         """
+        self.convolution(name, own.after(*self.snake(name, activation, scaled=scaled)))
+
+    def last(self, name: str) -> None:
+        """The convolution that makes samples stays in floats, and is no node: it has few weights."""
+        self.table(f"{name}.given", np.stack(self.snake(name, "activation_post", scaled=False)))
+        self.table(f"{name}.weight", self.checkpoint.array(f"{PREFIX}conv_post.weight")[0].T)
+
+    def snake(self, name: str, activation: str, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+        """An activation's table; returns what is left to multiply by and to add, [C] each."""
         alpha, beta = (each.astype(np.float64) for each in self.alpha_beta(activation))
         factor = np.full_like(alpha, 2.0) if scaled else 2 * alpha / math.pi
         self.table(f"{name}.snake", np.stack([factor, -alpha / math.pi / (beta + 1e-9)]))
-        self.convolution(name, own.after(math.pi / alpha, 1 / (beta + 1e-9)))
+        return math.pi / alpha, 1 / (beta + 1e-9)
 
     def convolution(self, name: str, own: Product) -> None:
         """A node of its own."""

@@ -49,7 +49,7 @@ class _Part:
                 y = y + self.activated(f"{block}.{step}.1", between)
             blocks.append(y)
         x = np.asarray(np.mean(blocks, axis=0), np.float32)
-        return np.clip(self.activated("post", x), -1, 1) if "post" in self.idle else x
+        return np.clip(self.activated("post", x), -1, 1) if "post.weight" in self.tables else x
 
     def activated(self, name: str, x: F32, dilation: int = 1) -> F32:
         """A convolution after the activation before it; what it leaves undone is in the convolution's table."""
@@ -67,9 +67,13 @@ class _Part:
     def convolved(self, name: str, x: F32, dilation: int = 1) -> F32:
         factor, shift, *edges = self.tables[f"{name}.given"]
         values = x * factor + shift
-        planes = [np.clip(np.rint(values), 0, 255)]
-        if len(edges) == 2:
-            planes.append(np.clip(np.rint((values - planes[0]) * STEPS) + MIDDLE, 0, 255))
+        if f"{name}.weight" in self.tables:
+            weight = self.tables[f"{name}.weight"]
+            padded = np.pad(values, ((len(weight) // 2, len(weight) // 2), (0, 0)))
+            terms = [padded[tap:][: len(x)] @ weight[tap] for tap in range(len(weight))]
+            return np.sum(terms, axis=0)[:, None]
+        first = np.clip(np.rint(values), 0, 255)
+        planes = [first, np.clip(np.rint((values - first) * STEPS) + MIDDLE, 0, 255)]
         taps = self.idle[name].shape[1] // x.shape[1]
         around = (taps - 1) * dilation // 2
         rows = []
@@ -78,5 +82,5 @@ class _Part:
             padded = np.concatenate([beyond, plane, beyond]).astype(np.uint8)
             rows += [np.concatenate([padded[tap * dilation :][: len(x)] for tap in range(taps)], axis=1)]
         (sums,) = self.session.run([f"{name}.sums"], {**self.idle, name: np.concatenate(rows)})
-        first, *second = np.split(np.asarray(sums), len(planes))
-        return np.asarray(first + second[0] / STEPS, np.float32) if second else first
+        coarse, fine = np.split(np.asarray(sums), 2)
+        return np.asarray(coarse + fine / STEPS, np.float32)

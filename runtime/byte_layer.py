@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .snake import AROUND, REACH, activate, join, unfold
+from .snake import AROUND, MIDDLE, REACH, STEPS, activate, activate_floats, convolve, join, unfold
 from .vocoder_part import F32
 
 U8 = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Layer:
         given, snake = products.tables[f"{name}.given"], products.tables.get(f"{name}.snake")
         self._per, self._zero = given[:2]
         self.edges: U8 = given[2:, None].astype(np.uint8)
-        """Bytes of what is beyond the ends, [planes, 1, C]."""
+        """Bytes of what is beyond the ends, [2, 1, C]."""
         self._table = None if snake is None else _repeated(np.concatenate([snake, given[:2]]))
         self.around = REACH if self._table is not None else 0
         """Rows on either side of one that its bytes hang on."""
@@ -69,11 +69,11 @@ class Layer:
 
     def begin(self) -> LayerStream:
         """Start an utterance."""
-        return LayerStream(self)
+        return LayerStream(self, self.edges)
 
     def fill(self, signal: F32, first: int, stop: int, out: U8, place: int) -> None:
-        """Make bytes of rows first to stop of a signal, [AROUND + n + AROUND, C], in `out` [planes, any, C] from
-        row `place` on."""
+        """Make bytes of rows first to stop of a signal, [AROUND + n + AROUND, C], in `out` [2, any, C] from row
+        `place` on."""
         if self._table is not None:
             taps, cosine = self._products.tables["filter"], self._products.tables["cosine"]
             even, odd = np.empty_like(signal), np.empty_like(signal)
@@ -82,21 +82,54 @@ class Layer:
         values = signal[AROUND + first : AROUND + stop] * self._per + self._zero
         there = out[:, place : place + len(values)]
         there[0] = np.clip(np.rint(values), 0, 255)
-        if len(out) == 2:
-            there[1] = np.clip(np.rint((values - there[0]) * 256 + 128), 0, 255)
+        there[1] = np.clip(np.rint((values - there[0]) * STEPS + MIDDLE), 0, 255)
 
     def multiplied(self, given: U8) -> F32:
-        """The convolution of bytes [planes, n + 2·edge, C], [n, outputs]."""
-        planes, count = len(given), max(0, given.shape[1] - 2 * self.edge)
-        rows = np.empty((planes * count, self.width), np.uint8)
+        """The convolution of bytes [2, n + 2·edge, C], [n, outputs]."""
+        count = max(0, given.shape[1] - 2 * self.edge)
+        rows = np.empty((2 * count, self.width), np.uint8)
         if count:
             unfold(given, self._dilation, rows)
         sums = self._products.sums(self._name, rows)
-        if planes == 1:
-            return sums
         out = np.empty((count, sums.shape[1]), np.float32)
         join(sums, out)
         return out
+
+
+class LastLayer:
+    """The one that makes samples, in floats: what rounding would add to silence is heard.
+
+    Args:
+        products: of its part.
+        name: in the graph.
+    """
+
+    def __init__(self, products: Products, name: str) -> None:
+        tables = products.tables
+        self._taps, self._cosine = tables["filter"], tables["cosine"]
+        self._table = _repeated(np.concatenate([tables[f"{name}.snake"], tables[f"{name}.given"]]))
+        self._weight = tables[f"{name}.weight"]
+        self.around, self.edge, self.channels = REACH, len(self._weight) // 2, self._weight.shape[1]
+
+    @property
+    def reach(self) -> int:
+        """See `Layer`."""
+        return self.around + self.edge
+
+    def begin(self) -> LayerStream:
+        """See `Layer`."""
+        return LayerStream(self, np.zeros((1, 1, self.channels), np.float32))
+
+    def fill(self, signal: F32, first: int, stop: int, out: F32, place: int) -> None:
+        """See `Layer`; floats instead of bytes, [1, any, C]."""
+        even, odd = np.empty_like(signal), np.empty_like(signal)
+        activate_floats(signal, self._taps, self._cosine, self._table, even, odd, out[0], first, stop, place)
+
+    def multiplied(self, given: F32) -> F32:
+        """See `Layer`: [n, 1]."""
+        out = np.empty(max(0, given.shape[1] - 2 * self.edge), np.float32)
+        convolve(given[0], self._weight, out)
+        return out[:, None]
 
 
 class LayerStream:
@@ -104,11 +137,12 @@ class LayerStream:
 
     Args:
         layer: to compute with.
+        edges: what is beyond the ends of what it convolves, [planes, 1, C].
     """
 
-    def __init__(self, layer: Layer) -> None:
-        self._layer = layer
-        self._bytes = np.repeat(layer.edges, layer.edge, axis=1)
+    def __init__(self, layer: Layer | LastLayer, edges: NDArray[Any]) -> None:
+        self._layer, self._edges = layer, edges
+        self._bytes = np.repeat(edges, layer.edge, axis=1)
         self._rows = np.empty((0, layer.channels), np.float32)
         self._done = 0
         """Of `_rows`, that are bytes already."""
@@ -122,8 +156,9 @@ class LayerStream:
         signal[AROUND + len(self._rows) : AROUND + count] = rows
         first, stop = self._done, count if last else max(self._done, count - layer.around)
         made = kept + stop - first
-        out = np.empty((len(layer.edges), made + (layer.edge if last else 0), layer.channels), np.uint8)
-        out[:, :kept], out[:, made:] = self._bytes, layer.edges
+        shape = len(self._edges), made + (layer.edge if last else 0), layer.channels
+        out = np.empty(shape, self._edges.dtype)
+        out[:, :kept], out[:, made:] = self._bytes, self._edges
         if stop > first:
             layer.fill(signal, first, stop, out, kept)
         forgotten = max(0, stop - layer.around)

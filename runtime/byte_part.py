@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .byte_layer import Layer, Products
+from .byte_layer import LastLayer, Layer, Products
 from .vocoder_part import F32
 
 PIECE = 1 << 18
@@ -35,7 +35,7 @@ class BytePart:
         self.limits = products.tables.get("mel.limits")
         self.pre = [Layer(products, "pre")] if "pre" in products.widths else []
         self.up = Layer(products, "up")
-        self.post = [Layer(products, "post")] if "post" in products.widths else []
+        self.post = [LastLayer(products, "post")] if "post.weight" in products.tables else []
         blocks = [
             [
                 (Layer(products, f"{block}.{step}.0", dilation), Layer(products, f"{block}.{step}.1"))

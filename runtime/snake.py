@@ -1,8 +1,8 @@
-"""The vocoder's activation, floats to bytes, compiled for the processor at hand by numba (FACTS §6.3).
+"""What lies between the vocoder's products of bytes, compiled for the processor at hand by numba (FACTS §6.3).
 
-It doubles the rate of a signal, applies x + sin²(αx)/β, halves the rate again, and rounds what comes out to the bytes
-that the next convolution multiplies. As operators of a graph these are thirty passes over memory, and were seven tenths
-of the vocoder's time; here it is two, over a window that lies in the cache.
+The activation doubles the rate of a signal, applies x + sin²(αx)/β, halves the rate again, and rounds what comes out
+to the bytes that the next convolution multiplies. As operators of a graph these are thirty passes over memory, and were
+seven tenths of the vocoder's time; here it is two, over a window that lies in the cache.
 
 A signal [T, C] is flat memory in which a filter's taps lie C apart, so all loops run over neighbours, whatever the
 channels. The doubled signal is kept as two, its even and its odd samples, and nothing is interleaved. Arrays have
@@ -56,29 +56,22 @@ def _doubled(x0, x1, x2, x3, x4, x5, x6, taps, cosine, scale, gain, even, odd):
 
 
 @njit(**_compiled)
-def _filtered(i, e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t):
-    """A sample of the bent signal at half its rate; e and o are its even and odd samples, one row after the other."""
-    value = t[0] * o0[i] + t[1] * e1[i] + t[2] * o1[i] + t[3] * e2[i] + t[4] * o2[i] + t[5] * e3[i]
-    return value + t[6] * o3[i] + t[7] * e4[i] + t[8] * o4[i] + t[9] * e5[i] + t[10] * o5[i] + t[11] * e6[i]
-
-
-@njit(**_compiled)
 def _halved(e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, per, zero, out):
-    """The rate of the bent signal halved, as a byte."""
+    """The bent signal at half its rate; e and o are its even and odd samples, one row after the other."""
     for i in range(out.size):
-        value = _filtered(i, e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t) * per[i] + zero[i]
-        out[i] = np.uint8(np.int32(min(max(value, LEAST), MOST) + HALF))
+        value = t[0] * o0[i] + t[1] * e1[i] + t[2] * o1[i] + t[3] * e2[i] + t[4] * o2[i] + t[5] * e3[i]
+        value += t[6] * o3[i] + t[7] * e4[i] + t[8] * o4[i] + t[9] * e5[i] + t[10] * o5[i] + t[11] * e6[i]
+        out[i] = value * per[i] + zero[i]
 
 
 @njit(**_compiled)
-def _halved_twice(e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, per, zero, out, rest):
-    """As `_halved`, and what its byte leaves as a second one."""
-    for i in range(out.size):
-        value = _filtered(i, e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t) * per[i] + zero[i]
-        first = np.floor(min(max(value, LEAST), MOST) + HALF)
-        out[i] = np.uint8(np.int32(first))
-        second = min(max((value - first) * STEPS + MIDDLE, LEAST), MOST)
-        rest[i] = np.uint8(np.int32(second + HALF))
+def _rounded(values, coarse, fine):
+    """To bytes, and what these leave to others."""
+    for i in range(values.size):
+        first = np.floor(min(max(values[i], LEAST), MOST) + HALF)
+        coarse[i] = np.uint8(np.int32(first))
+        second = min(max((values[i] - first) * STEPS + MIDDLE, LEAST), MOST)
+        fine[i] = np.uint8(np.int32(second + HALF))
 
 
 @njit(**_compiled)
@@ -107,6 +100,22 @@ def _raise(x, taps, cosine, table, even, odd):
         odd[-1 - row] = odd[-1 - AROUND]
 
 
+@njit(**_compiled)
+def _lower(even, odd, start, taps, table, out):
+    """What comes of the bent signal's rows, flat and from `start` on, as much as `out` holds."""
+    channels, size = even.shape[1], out.size
+    e, o = even.reshape(-1), odd.reshape(-1)
+    t = (
+        taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10], taps[11],
+    )  # fmt: skip
+    at = [start + row * channels for row in range(7)]
+    e1, e2, e3 = e[at[1] : at[1] + size], e[at[2] : at[2] + size], e[at[3] : at[3] + size]
+    e4, e5, e6 = e[at[4] : at[4] + size], e[at[5] : at[5] + size], e[at[6] : at[6] + size]
+    o0, o1, o2 = o[at[0] : at[0] + size], o[at[1] : at[1] + size], o[at[2] : at[2] + size]
+    o3, o4, o5 = o[at[3] : at[3] + size], o[at[4] : at[4] + size], o[at[5] : at[5] + size]
+    _halved(e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, table[2, :size], table[3, :size], out)
+
+
 @njit(f"void({_ROWS}, {_ROW}, {_ROW}, {_ROWS}, {_ROWS}, {_ROWS}, {_BYTES}, i8, i8, i8)", **_compiled)
 def activate(x, taps, cosine, table, even, odd, out, first, stop, place):
     """Activate a signal and round it.
@@ -118,32 +127,39 @@ def activate(x, taps, cosine, table, even, odd, out, first, stop, place):
         table: f32 [4, n], n a multiple of C: scale and gain of `_doubled`, and what a value is multiplied by and what
             is added to make it a byte; the channels' values again and again.
         even, odd: of the doubled signal, f32 [T + 2·AROUND, C]; what they hold does not matter.
-        out: u8 [1 or 2, any, C], bytes and those of what they leave, 1/256 as large.
+        out: u8 [2, any, C], bytes and those of what they leave, 1/STEPS as large.
         first, stop: the rows that are made. One hangs on REACH rows on either side.
         place: the row of `out` that is made first.
     """
     _raise(x, taps, cosine, table, even, odd)
     channels, width = x.shape[1], table.shape[1]
-    e, o = even.reshape(-1), odd.reshape(-1)
-    t = (
-        taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10], taps[11],
-    )  # fmt: skip
-    coarse, fine = out[0].reshape(-1)[place * channels :], out[-1].reshape(-1)[place * channels :]
+    values = np.empty(width, np.float32)
+    coarse, fine = out[0].reshape(-1)[place * channels :], out[1].reshape(-1)[place * channels :]
     for start in range(first * channels, stop * channels, width):
-        size = min(stop * channels - start, width)
-        at = [start + row * channels for row in range(7)]
-        e1, e2, e3 = e[at[1] : at[1] + size], e[at[2] : at[2] + size], e[at[3] : at[3] + size]
-        e4, e5, e6 = e[at[4] : at[4] + size], e[at[5] : at[5] + size], e[at[6] : at[6] + size]
-        o0, o1, o2 = o[at[0] : at[0] + size], o[at[1] : at[1] + size], o[at[2] : at[2] + size]
-        o3, o4, o5 = o[at[3] : at[3] + size], o[at[4] : at[4] + size], o[at[5] : at[5] + size]
-        per, zero, to = table[2, :size], table[3, :size], start - first * channels
-        if len(out) == 1:
-            _halved(e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, per, zero, coarse[to : to + size])
-        else:
-            _halved_twice(
-                e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, per, zero,
-                coarse[to : to + size], fine[to : to + size],
-            )  # fmt: skip
+        size, to = min(stop * channels - start, width), start - first * channels
+        _lower(even, odd, start, taps, table, values[:size])
+        _rounded(values[:size], coarse[to : to + size], fine[to : to + size])
+
+
+@njit(f"void({_ROWS}, {_ROW}, {_ROW}, {_ROWS}, {_ROWS}, {_ROWS}, {_ROWS}, i8, i8, i8)", **_compiled)
+def activate_floats(x, taps, cosine, table, even, odd, out, first, stop, place):
+    """As `activate`, not rounded: `out` is f32 [any, C]."""
+    _raise(x, taps, cosine, table, even, odd)
+    channels, width, flat = x.shape[1], table.shape[1], out.reshape(-1)
+    for start in range(first * channels, stop * channels, width):
+        size, to = min(stop * channels - start, width), start + (place - first) * channels
+        _lower(even, odd, start, taps, table, flat[to : to + size])
+
+
+@njit(f"void({_ROWS}, {_ROWS}, {_ROW})", **_compiled)
+def convolve(x, weight, out):
+    """A convolution to a single channel: f32 [n + taps - 1, C] with weights [taps, C] to [n]."""
+    for row in range(out.size):
+        total = np.float32(0)
+        for tap in range(len(weight)):
+            for channel in range(x.shape[1]):
+                total += x[row + tap, channel] * weight[tap, channel]
+        out[row] = total
 
 
 @njit(f"void({_BYTES}, i8, u1[:, ::1])", **_compiled)
@@ -151,9 +167,9 @@ def unfold(given, dilation, out):
     """The samples under each tap of a convolution, side by side.
 
     Args:
-        given: u8 [bytes, T + (taps - 1)·dilation, C].
+        given: u8 [2, T + (taps - 1)·dilation, C].
         dilation: samples between taps.
-        out: u8 [bytes·T, taps·C].
+        out: u8 [2·T, taps·C].
     """
     planes, length, channels = given.shape
     taps = out.shape[1] // channels

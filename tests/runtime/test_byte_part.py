@@ -60,6 +60,16 @@ def test_it_is_the_network(exported, tmp_path):
     assert signal_to_noise(np.asarray(sound).reshape(-1), made) > 38
 
 
+def test_silence_stays_silent(exported, tmp_path):
+    """What is rounded in steps that fit loud speech must not be heard where nobody speaks."""
+    quiet = np.repeat(exported.mel[:1], 60, axis=0)
+    with whole_vocoder(exported.checkpoint, tmp_path) as path:
+        (sound,) = open_graph(path).run(None, {"rows": quiet[None]})
+    error = exported.vocoder().run(quiet) - np.asarray(sound).reshape(-1)
+    assert np.sqrt(np.square(sound).mean()) < 2e-3
+    assert np.sqrt(np.square(error).mean()) < 4e-4
+
+
 def test_it_is_what_the_export_was_checked_by(exported):
     sessions = [open_graph(path) for path in exported.graphs]
     rows = exported.mel
