@@ -47,7 +47,8 @@ ONNX = (
     _onnx("int4-asym-128", 4, 128, symmetric=False),
     # What a decoder's next token depends on most, in eight bits (see the README's table).
     _onnx("int4-mixed", 4, 32, finer=MIXED),
-    # A step reads a tenth fewer bytes and the kernels of larger blocks are faster: a sixth more codes a second.
+    # A step reads a tenth fewer bytes and the kernels of larger blocks are faster: a sixth more codes a second, for a
+    # point of agreement.
     _onnx("int4-mixed-128", 4, 128, finer=MIXED),
     # One row wants few bytes of weights, many rows want products of bytes: a graph for each. The second stays in its
     # file, of which the system keeps in memory what it has room for.
@@ -63,7 +64,7 @@ RECIPES: dict[str, dict[SubnetworkName, str]] = {
         "audio_encoder": "int4",
         "vision_encoder": "int4",
         "thinker": "int4-128",
-        "talker": "int4-mixed-128",
+        "talker": "int4-mixed",
         "flow": "int8-dynamic",
         "vocoder": "int8-dynamic",
     },

@@ -59,7 +59,7 @@ def test_what_cannot_be(wish, said):
 def test_a_recipe_names_a_kind_for_each():
     chosen = names("int4")
     assert chosen["thinker"] == ["int4-128"]
-    assert chosen["talker"] == ["int4-mixed-128"]
+    assert chosen["talker"] == ["int4-mixed"]
     assert chosen["flow"] == chosen["vocoder"] == ["int8-dynamic"]
     for recipe in RECIPES.values():
         assert set(recipe) == set(SUBNETWORKS)
