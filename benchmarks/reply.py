@@ -95,11 +95,12 @@ class Watch:
             course.resident.append(self._process.memory_info().rss)
 
 
-def first_sounds(session: Session, bundle: Bundle, rounds: int) -> dict[str, float]:
+def first_sounds(session: Session, stages: Stages, rounds: int) -> dict[str, float]:
     """Of a reply of 60 tokens, in turns with one that waits for 72 codes."""
-    work = fitted(bundle, 60, None, seed=1)
-    settings = bundle.manifest.flow
-    patient = WAIT * settings.repeats // settings.block - 1
+    work = fitted(stages.bundle, 60, None, seed=1)
+    settings = stages.bundle.manifest.flow
+    # Codes are waited for by a longer look-ahead; the first chunk's own come on top.
+    patient = WAIT * settings.repeats // settings.block - stages.speech.sizes[0]
     found = []
     for number in range(rounds + 1):
         ours = spoken(session, work, QUESTION)
@@ -195,7 +196,7 @@ def main() -> None:
     stages = load_stages(bundle)
     session = Session(stages)
     result: dict[str, object] = {"model": bundle.manifest.name, "machine": machine()}
-    result["reply"] = first_sounds(session, bundle, given.rounds)
+    result["reply"] = first_sounds(session, stages, given.rounds)
     courses = {"whole reply": longest_reply(session, bundle), "flow and vocoder": half_an_hour(stages, given.minutes)}
     result |= {name.replace(" ", "_"): {**course.summary(), **asdict(course)} for name, course in courses.items()}
     given.out.mkdir(parents=True, exist_ok=True)

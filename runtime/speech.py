@@ -74,7 +74,8 @@ class Speech:
         """Samples of a block of codes."""
         # A first chunk that the vocoder holds back whole would only cost the time of a chunk.
         heard = 1 + vocoder.held // self._block
-        self._sizes = tuple(max(heard, size) for size in CHUNKS)
+        self.sizes = tuple(max(heard, size) for size in CHUNKS)
+        """Blocks of codes that are made sound at a time; the last of these goes on."""
 
     def check(self, solver: Solver) -> None:
         """Refuse a solver this bundle has no tables for, with a RequestError."""
@@ -86,7 +87,7 @@ class Speech:
 
     def pieces(self) -> tuple[int, ...]:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
-        samples = [self._block * size for size in self._sizes]
+        samples = [self._block * size for size in self.sizes]
         # What the vocoder holds back of the first piece comes with the next.
         return (samples[0] - self._vocoder.held, *samples[1:])
 
@@ -134,7 +135,7 @@ class Speech:
     ) -> Iterator[tuple[NDArray[np.float32], bool]]:
         """Codes to mel [n, bins], and whether it is the last of it, in pieces that come early and grow on."""
         flow, settings = self._flow.begin(voice, noise, solver), self._manifest.flow
-        for chunk, last in chunks(codes, self._sizes, settings.block // settings.repeats, solver.lookahead):
+        for chunk, last in chunks(codes, self.sizes, settings.block // settings.repeats, solver.lookahead):
             start = time.perf_counter()
             mel = flow.step(chunk, last=last)
             spoken.flow_s += time.perf_counter() - start

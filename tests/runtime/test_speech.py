@@ -53,7 +53,7 @@ def test_sound_comes_before_the_codes_are_all_there(stages):
     first = next(sounds)
     assert first.size
     # The first portion is long enough for the vocoder to give some of it.
-    assert len(taken) == 12 * (speech._sizes[0] + 2) <= 60
+    assert len(taken) == 12 * (speech.sizes[0] + 2) <= 60
     whole = speech._flow.mel(np.arange(200) % 100, "Chelsie", Noise(1, 80), Solver("euler", 3, 0.0))
     sound = np.concatenate([first, *sounds])
     # As many blocks of look-ahead as evaluations: nothing is approximated.
