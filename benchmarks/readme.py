@@ -43,13 +43,12 @@ def table(measured: Measured) -> str:
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
     yield "| subnetwork | format | precision | size | against full precision | speed |"
     yield "|---|---|---|--:|---|---|"
+    fitted = {(row.subnetwork, row.precision) for row in rows if row.calibrated}
     for row in rows:
         wanted = {"fp32", *(recipe[row.subnetwork] for recipe in RECIPES.values())}
         if row.subnetwork in DECODERS:
             wanted |= {*LLAMA}
-        fitted = {other.precision for other in rows if other.calibrated and other.subnetwork == row.subnetwork}
-        if row.precision not in wanted or (row.precision in fitted and not row.calibrated):
+        if row.precision not in wanted or (not row.calibrated and (row.subnetwork, row.precision) in fitted):
             continue
-        first = row.speeds[0]
         cells = (TITLES[row.subnetwork], FORMATS[row.engine], row.kind, size(row.bytes), row.error)
-        yield f"| {' | '.join(cells)} | {in_units(first)} |"
+        yield f"| {' | '.join(cells)} | {in_units(row.speeds[0])} |"

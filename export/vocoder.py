@@ -86,6 +86,12 @@ def run_parts(sessions: Sequence[ort.InferenceSession], rows: NDArray[np.float32
     return signals
 
 
+def alpha_beta(checkpoint: Checkpoint, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """α and β of an activation, f32 [C]; they are stored as logarithms."""
+    alpha, beta = (np.exp(checkpoint.array(f"{PREFIX}{name}.act.{part}")) for part in ("alpha", "beta"))
+    return alpha, beta
+
+
 def reference_vocoder(checkpoint: Checkpoint) -> nn.Module:
     """The reference class with a checkpoint's weights, behind the graph's own shapes."""
     config = checkpoint.config.vocoder
@@ -153,7 +159,9 @@ class _Vocoder(GraphBuilder):
             first, second = (f"{prefix}.activations.{2 * step + which}" for which in range(2))
             y = self.activation(self.scaled(x, first), first, rate)
             # What the second activation multiplies by is part of the weights before it.
-            y = self.conv(y, f"{prefix}.convs1.{step}", size, dilation, factors=scale(self.alpha_beta(second)[0]))
+            y = self.conv(
+                y, f"{prefix}.convs1.{step}", size, dilation, factors=scale(alpha_beta(self.checkpoint, second)[0])
+            )
             y = self.conv(self.activation(y, second, rate), f"{prefix}.convs2.{step}", size)
             x = self.op("Add", [x, y])
         return x
@@ -197,15 +205,12 @@ class _Vocoder(GraphBuilder):
 
     def activation(self, x: ir.Value, name: str, rate: str) -> ir.Value:
         """Anti-aliased SnakeBeta of a signal that is scaled already."""
-        return self.snakes.apply(x, name, rate, *self.alpha_beta(name))
+        return self.snakes.apply(x, name, rate, *alpha_beta(self.checkpoint, name))
 
     def scaled(self, x: ir.Value, name: str) -> ir.Value:
-        return self.op("Mul", [x, self.constant(f"{name}.scale", scale(self.alpha_beta(name)[0])[None, None])])
-
-    def alpha_beta(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """α and β of an activation, f32 [C]; they are stored as logarithms."""
-        alpha, beta = (np.exp(self.checkpoint.array(f"{PREFIX}{name}.act.{part}")) for part in ("alpha", "beta"))
-        return alpha, beta
+        return self.op(
+            "Mul", [x, self.constant(f"{name}.scale", scale(alpha_beta(self.checkpoint, name)[0])[None, None])]
+        )
 
     def turned(self, x: ir.Value) -> ir.Value:
         """[1, T, C] -> [1, C, T] and back."""

@@ -26,7 +26,7 @@ from ..quant.products import Product, product
 from .builder import GraphBuilder
 from .checkpoint import Checkpoint
 from .snake import TAPS, cosine_polynomial, kaiser_sinc, scale
-from .vocoder import CLOSE, MEL_SCALE, MEL_SHIFT, PREFIX
+from .vocoder import CLOSE, MEL_SCALE, MEL_SHIFT, PREFIX, alpha_beta
 
 
 def byte_parts(checkpoint: Checkpoint, rounded: Mapping[str, Rounded]) -> list[ir.Model]:
@@ -59,7 +59,7 @@ class _Part(GraphBuilder):
             prefix = f"resblocks.{stage * len(config.kernels) + block}"
             for step in range(len(dilations)):
                 first, second = (f"{prefix}.activations.{2 * step + which}" for which in range(2))
-                factors = scale(self.alpha_beta(second)[0])
+                factors = scale(alpha_beta(self.checkpoint, second)[0])
                 own = self.product(f"{prefix}.convs1.{step}", factors=factors)
                 self.activated(f"{block}.{step}.0", own, first, scaled=False)
                 own = self.product(f"{prefix}.convs2.{step}")
@@ -88,7 +88,7 @@ class _Part(GraphBuilder):
 
     def snake(self, name: str, activation: str, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
         """An activation's table; returns what is left to multiply by and to add, [C] each."""
-        alpha, beta = (each.astype(np.float64) for each in self.alpha_beta(activation))
+        alpha, beta = (each.astype(np.float64) for each in alpha_beta(self.checkpoint, activation))
         factor = np.full_like(alpha, 2.0) if scaled else 2 * alpha / math.pi
         self.table(f"{name}.snake", np.stack([factor, -alpha / math.pi / (beta + 1e-9)]))
         return math.pi / alpha, 1 / (beta + 1e-9)
@@ -113,8 +113,3 @@ class _Part(GraphBuilder):
     def table(self, name: str, array: np.ndarray) -> None:
         """Constants for the runtime."""
         self.outputs.append(self.constant(name, array.astype(np.float32)))
-
-    def alpha_beta(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """α and β of an activation, f32 [C]; they are stored as logarithms."""
-        alpha, beta = (np.exp(self.checkpoint.array(f"{PREFIX}{name}.act.{part}")) for part in ("alpha", "beta"))
-        return alpha, beta

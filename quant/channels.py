@@ -51,8 +51,8 @@ def by_channel(model: ir.Model, corrected: Mapping[str, Rounded] | None = None) 
     stored: dict[str, tuple[ir.Value, ir.Value]] = {}
     floats: dict[str, ir.Value] = {}
     for node in list(model.graph):
-        weight = _weight_of(node)
-        if weight is None or weight.name is None:
+        weight = weight_of(node)
+        if weight is None or weight.name is None or not is_large(weight):
             continue
         place, axis = AXES[node.op_type]
         if weight.name not in stored:
@@ -68,24 +68,20 @@ def by_channel(model: ir.Model, corrected: Mapping[str, Rounded] | None = None) 
     return len(stored)
 
 
-def _weight_of(node: ir.Node) -> ir.Value | None:
-    """The weight of a node that is stored as int8.
+def weight_of(node: ir.Node) -> ir.Value | None:
+    """The weight of a node that can be stored as int8.
 
     Depthwise filters are not: they are few weights, and every sample goes through each of them.
     """
     if node.op_type not in AXES or node.domain not in ("", "ai.onnx"):
         return None
-    weight = node.inputs[AXES[node.op_type][0]]
-    return weight if weight is not None and not is_depthwise(node) and _is_large(weight) else None
-
-
-def is_depthwise(node: ir.Node) -> bool:
-    """Whether a convolution takes each channel for itself."""
     group = node.attributes.get("group")
-    return group is not None and group.as_int() > 1
+    is_depthwise = group is not None and group.as_int() > 1
+    return None if is_depthwise else node.inputs[AXES[node.op_type][0]]
 
 
-def _is_large(weight: ir.Value) -> bool:
+def is_large(weight: ir.Value) -> bool:
+    """Whether it is stored as int8 where nothing else asks for it."""
     tensor = weight.const_value
     return (
         weight.is_initializer()

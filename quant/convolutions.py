@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .channels import AXES, Grid, Rounded, is_depthwise
+from .channels import AXES, Grid, Rounded, is_large, weight_of
 from .gptq import round_columns, spreading
 
 COLUMNS = 64
@@ -123,7 +123,7 @@ def _round(matrix: F32, spread: F32, scale: F32) -> NDArray[np.int8]:
 
 
 def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convolution]:
-    """All convolutions of a graph but depthwise ones, however small.
+    """All convolutions of a graph that are rounded: the large ones, and those whose inputs are, however small.
 
     Args:
         model: the graph.
@@ -131,10 +131,12 @@ def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convoluti
     """
     found = []
     for node in model.graph:
-        if node.op_type not in ("Conv", "ConvTranspose") or is_depthwise(node):
+        weight = weight_of(node)
+        if weight is None or node.op_type not in ("Conv", "ConvTranspose"):
             continue
-        weight = node.inputs[AXES[node.op_type][0]]
-        assert weight is not None
+        own = count(str(weight.name))
+        if not own and not is_large(weight):
+            continue
         pads = node.attributes.get("pads")
         dilations = node.attributes.get("dilations")
         before, after = pads.as_ints() if pads else (0, 0)
@@ -149,7 +151,7 @@ def convolutions(model: ir.Model, count: Callable[[str], int]) -> list[Convoluti
                 node.op_type == "ConvTranspose",
                 dilations.as_ints()[0] if dilations else 1,
                 (before, after),
-                count(str(weight.name)),
+                own,
             )
         )
     return found
