@@ -26,7 +26,7 @@ from omni_edge.models.manifest import SUBNETWORKS, Graph, SubnetworkName
 
 ROOT = Path(__file__).parents[1]
 FULL = "fp32"
-FITTED = ("int4", "int4-128", "int4-asym", "int4-asym-128", "int4-mixed", "int4-mixed-128", "q4_k_m", "q4_0")
+FITTED = ("int4", "int4-128", "int4-asym", "int4-asym-128", "int4-mixed", "q4_k_m", "q4_0")
 """Kinds that are calibrated as well, to see what that changes; those of llama.cpp's that need it always are."""
 
 
@@ -57,8 +57,7 @@ _NO_PROMPTS = {"int4-128+int8": "int4-128"}
 _SAME: dict[SubnetworkName, dict[str, str]] = {
     "audio_encoder": _NO_PROMPTS,
     "vision_encoder": _NO_PROMPTS,
-    # It has none of the matrices that a mix keeps finer.
-    "flow": {**_NO_PROMPTS, "int4-mixed": "int4", "int4-mixed-128": "int4-128"},
+    "flow": _NO_PROMPTS,
 }
 
 

@@ -36,7 +36,7 @@ from .page import processor
 PEER = "llama.cpp q4_0"
 KINDS: dict[DecoderName, tuple[str, ...]] = {
     "thinker": ("q4_0", "int4-128", "int4-128+int8"),
-    "talker": ("q4_0", "q8_0", "int4-mixed", "int4-mixed-128", "int4-128", "int8-128"),
+    "talker": ("q4_0", "q8_0", "int4-mixed", "int4-128", "int8-128"),
 }
 Read = Callable[[int], None]
 

@@ -24,7 +24,7 @@ from .vision_encoder import vision_encoder
 from .vocoder import reference_vocoder, run_parts, vocoder_parts, whole_vocoder
 from .vocoder_bytes import byte_parts
 from .vocoder_bytes_run import run_byte_parts
-from .vocoder_rounding import CHECKED_FRAMES, corrected_vocoder, validate_parts
+from .vocoder_rounding import CHECKED_FRAMES, corrected_vocoder, input_bytes, validate_parts
 from .voices import read_voices
 
 
@@ -100,7 +100,8 @@ def export_vocoder(checkpoint: Checkpoint, folder: Path, rounding: Rounding | No
     else:
         mels = [voice.ref_mel for voice in read_voices(checkpoint.folder).values()]
         with whole_vocoder(checkpoint, folder) as whole:
-            corrected = corrected_vocoder(whole, mels, tick, takes_bytes=rounding.dynamic)
+            count = input_bytes(checkpoint.config.vocoder) if rounding.dynamic else lambda _: 0
+            corrected = corrected_vocoder(whole, mels, tick, count)
         models = byte_parts(checkpoint, corrected) if rounding.dynamic else vocoder_parts(checkpoint)
         given = [mel[None, :CHECKED_FRAMES] for mel in mels]
     paths = [folder / f"vocoder.{index}.onnx" for index in range(len(models))]

@@ -26,11 +26,17 @@ def run_byte_parts(sessions: Sequence[ort.InferenceSession], dilations: tuple[tu
     """
     rows = mel[0]
     for session in sessions:
-        rows = _Part(session).run(rows, dilations)
+        rows = PlainPart(session).run(rows, dilations)
     return rows[None]
 
 
-class _Part:
+class PlainPart:
+    """One graph.
+
+    Args:
+        session: of it.
+    """
+
     def __init__(self, session: ort.InferenceSession) -> None:
         self.session = session
         self.idle = {each.name: np.empty((0, each.shape[1]), np.uint8) for each in session.get_inputs()}
@@ -38,6 +44,7 @@ class _Part:
         self.tables = dict(zip(names, map(np.asarray, session.run(names, self.idle)), strict=True))
 
     def run(self, x: F32, dilations: tuple[tuple[int, ...], ...]) -> F32:
+        """Rows [n, C] to rows [n·rate, C']."""
         if "pre" in self.idle:
             x = self.convolved("pre", np.clip(x, *self.tables["mel.limits"]))
         x = self.convolved("up", x).reshape(-1, self.tables["0.0.0.given"].shape[1])
@@ -65,6 +72,7 @@ class _Part:
         return self.convolved(name, np.asarray(halved, np.float32), dilation)
 
     def convolved(self, name: str, x: F32, dilation: int = 1) -> F32:
+        """A convolution of what needs no more than to be multiplied and shifted."""
         factor, shift, *edges = self.tables[f"{name}.given"]
         values = x * factor + shift
         if f"{name}.weight" in self.tables:
@@ -73,7 +81,7 @@ class _Part:
             terms = [padded[tap:][: len(x)] @ weight[tap] for tap in range(len(weight))]
             return np.sum(terms, axis=0)[:, None]
         first = np.clip(np.rint(values), 0, 255)
-        planes = [first, np.clip(np.rint((values - first) * STEPS) + MIDDLE, 0, 255)]
+        planes = [first, np.clip(np.rint((values - first) * STEPS) + MIDDLE, 0, 255)][: len(edges)]
         taps = self.idle[name].shape[1] // x.shape[1]
         around = (taps - 1) * dilation // 2
         rows = []
@@ -82,5 +90,5 @@ class _Part:
             padded = np.concatenate([beyond, plane, beyond]).astype(np.uint8)
             rows += [np.concatenate([padded[tap * dilation :][: len(x)] for tap in range(taps)], axis=1)]
         (sums,) = self.session.run([f"{name}.sums"], {**self.idle, name: np.concatenate(rows)})
-        coarse, fine = np.split(np.asarray(sums), 2)
-        return np.asarray(coarse + fine / STEPS, np.float32)
+        coarse, *fine = np.split(np.asarray(sums), len(edges))
+        return np.asarray(coarse + fine[0] / STEPS if fine else coarse, np.float32)

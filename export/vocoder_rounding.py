@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from ..quant.channels import Rounded
 from ..quant.convolutions import convolutions, correct
+from .config import VocoderConfig
 from .graphs import Tick, open_part, relative_error
 
 MOST_FRAMES = 400
@@ -21,18 +23,21 @@ WINDOW = 128
 """Of them at a time: what the graph's values take of memory grows with it."""
 CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
-BYTES = 2
-"""That a value which goes into a convolution is rounded to."""
+RESIDUAL = re.compile(r"resblocks\.(\d+)\.convs([12])\.(\d+)\.")
+"""A convolution of a residual block: the block among those of all stages, which of the two of a step, and the step."""
 
 
-def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, takes_bytes: bool) -> dict[str, Rounded]:
+def corrected_vocoder(
+    path: Path, mels: Sequence[np.ndarray], tick: Tick, count: Callable[[str], int]
+) -> dict[str, Rounded]:
     """Round a full-precision vocoder graph.
 
     Args:
         path: the .onnx file.
         mels: f32 [frames, bins] each, what the vocoder is to speak.
         tick: told how much is done.
-        takes_bytes: whether what goes into the convolutions is rounded too.
+        count: by the name of a convolution's weight, how many bytes each value that goes into it is rounded to; 0
+            leaves it in floats.
 
     Returns:
         Weights by name, for `by_channel`.
@@ -53,17 +58,30 @@ def corrected_vocoder(path: Path, mels: Sequence[np.ndarray], tick: Tick, *, tak
             tensor.release()  # or what has been read of the file stays in memory
         return values
 
-    return correct(convolutions(model, lambda name: input_bytes(name) if takes_bytes else 0), weight, inputs, tick)
+    return correct(convolutions(model, count), weight, inputs, tick)
 
 
-def input_bytes(name: str) -> int:
-    """That each value that goes into a convolution is rounded to, by the name of its weight.
+def input_bytes(config: VocoderConfig) -> Callable[[str], int]:
+    """How many bytes each value that goes into a convolution is rounded to, by the name of the convolution's weight.
 
-    One is not enough anywhere: all that follows goes through the errors of the first stages (a byte there cost 15 dB on
-    speech that nano was not calibrated on), and those of the last ones are heard as noise in silence, 13 dB louder. The
-    last convolution makes samples in floats, for nothing takes away what its rounding would add.
+    Two, of which each is multiplied, but where one does as well (`python -m benchmarks.bytes` tells what it costs each
+    part of nano): all that follows goes through the errors of the first convolutions, and those of the last stages are
+    heard as noise in silence. In between lies half of the work. The last convolution makes samples in floats, for
+    nothing takes away what its rounding would add.
     """
-    return 0 if "conv_post" in name else BYTES
+
+    def count(name: str) -> int:
+        if "conv_post" in name:
+            return 0
+        found = RESIDUAL.search(name)
+        if found is None:
+            return 2
+        block, which, step = map(int, found.groups())
+        stage = block // len(config.kernels)
+        last = len(config.dilations[block % len(config.kernels)]) - 1
+        return 1 if stage in (1, 2) or (stage == 0 and which == 2 and step < last) else 2
+
+    return count
 
 
 def _windows(mels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ import msgspec
 
 from .errors import BundleError
 
-SCHEMA = 5
+SCHEMA = 6
 MANIFEST = "manifest.json"
 
 EngineName = Literal["onnx", "llama"]

@@ -21,8 +21,9 @@ COLUMNS = 64
 MARGINS = {1: 1.5, 2: 4.0}
 """How much farther than in calibration an input of so many bytes may reach before it is cut off. One byte has few steps
 to spare."""
-LEAST_SHARE = 1 / 64
-"""Of the widest channel's span."""
+LEAST_SHARES = {1: 1 / 64, 2: 1.0}
+"""Of the widest channel's span, which the others are rounded as if they had. Two bytes are fine enough for all channels
+to share a step, and weights that are not scaled to their inputs' steps lose a third less by rounding."""
 MOST_PRODUCTS = 1 << 26
 """Sums that are kept at once, unless one convolution has more: a quarter of a gigabyte."""
 F32 = NDArray[np.float32]
@@ -45,9 +46,9 @@ class Span:
         return Span(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
     def grid(self, count: int) -> Grid:
-        """Bytes over the span and a margin; a channel that hardly moves is not made finer than LEAST_SHARE."""
+        """Bytes over the span and a margin; a channel that hardly moves is not made finer than LEAST_SHARES say."""
         width = (self.high - self.low) * MARGINS[count]
-        step = (np.maximum(width, max(float(width.max()), 1e-6) * LEAST_SHARE) / 255).astype(np.float32)
+        step = (np.maximum(width, max(float(width.max()), 1e-6) * LEAST_SHARES[count]) / 255).astype(np.float32)
         middle = (self.high + self.low) / 2
         return Grid(step, np.clip(np.rint(127.5 - middle / step), 0, 255).astype(np.uint8), count)
 

@@ -49,7 +49,7 @@ class Layer:
         given, snake = products.tables[f"{name}.given"], products.tables.get(f"{name}.snake")
         self._per, self._zero = given[:2]
         self.edges: U8 = given[2:, None].astype(np.uint8)
-        """Bytes of what is beyond the ends, [2, 1, C]."""
+        """Bytes of what is beyond the ends, [1 or 2, 1, C]: one for each byte of a value."""
         self._table = None if snake is None else _repeated(np.concatenate([snake, given[:2]]))
         self.around = REACH if self._table is not None else 0
         """Rows on either side of one that its bytes hang on."""
@@ -72,7 +72,7 @@ class Layer:
         return LayerStream(self, self.edges)
 
     def fill(self, signal: F32, first: int, stop: int, out: U8, place: int) -> None:
-        """Make bytes of rows first to stop of a signal, [AROUND + n + AROUND, C], in `out` [2, any, C] from row
+        """Make bytes of rows first to stop of a signal, [AROUND + n + AROUND, C], in `out` [1 or 2, any, C] from row
         `place` on."""
         if self._table is not None:
             taps, cosine = self._products.tables["filter"], self._products.tables["cosine"]
@@ -82,15 +82,18 @@ class Layer:
         values = signal[AROUND + first : AROUND + stop] * self._per + self._zero
         there = out[:, place : place + len(values)]
         there[0] = np.clip(np.rint(values), 0, 255)
-        there[1] = np.clip(np.rint((values - there[0]) * STEPS + MIDDLE), 0, 255)
+        if len(there) == 2:
+            there[1] = np.clip(np.rint((values - there[0]) * STEPS + MIDDLE), 0, 255)
 
     def multiplied(self, given: U8) -> F32:
-        """The convolution of bytes [2, n + 2·edge, C], [n, outputs]."""
+        """The convolution of bytes [1 or 2, n + 2·edge, C], [n, outputs]."""
         count = max(0, given.shape[1] - 2 * self.edge)
-        rows = np.empty((2 * count, self.width), np.uint8)
+        rows = np.empty((len(given) * count, self.width), np.uint8)
         if count:
             unfold(given, self._dilation, rows)
         sums = self._products.sums(self._name, rows)
+        if len(given) == 1:
+            return sums
         out = np.empty((count, sums.shape[1]), np.float32)
         join(sums, out)
         return out

@@ -107,6 +107,8 @@ class FlowStream:
         self._done = 0
         # Before the first block there is nothing, in whichever evaluation.
         self._past: list[tuple[F32, F32]] | None = None
+        self.ahead: F32 = np.empty((0, self._settings.mel_bins), np.float32)
+        """Of the last step: the look-ahead's mel [m, bins], which the next step makes again, having seen more."""
 
     def step(self, codes: NDArray[np.int64], *, last: bool) -> F32:
         """Take more codes, and solve from noise to mel what can be.
@@ -125,9 +127,11 @@ class FlowStream:
         blocks = -(-len(self._waiting) // size) if last else len(self._waiting) // size
         kept = blocks if last else blocks - self._solver.lookahead
         if kept < 1:
-            return np.empty((0, settings.mel_bins), np.float32)
+            self.ahead = np.empty((0, settings.mel_bins), np.float32)
+            return self.ahead
         chunk = self._waiting[: blocks * size]
         mel = self._solve(chunk, blocks, kept)
+        self.ahead = mel[kept * settings.block :]
         self._waiting = self._waiting[kept * size :]
         self._done += kept
         return mel[: min(kept * settings.block, len(chunk) * settings.repeats)]

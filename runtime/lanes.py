@@ -7,6 +7,7 @@ crew is dismissed, and its stage ends there: no stage goes on for more than the 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,10 +21,15 @@ class Dismissed(Exception):
 
 
 class Lane(Generic[T]):
-    """A queue of at most `room` items from one stage to another; `Crew.lane` makes it."""
+    """A queue of at most `room` items from one stage to another; `Crew.lane` makes it.
 
-    def __init__(self, room: int, change: threading.Condition, dismissed: Callable[[], bool]) -> None:
+    Until it is opened, no more than its `first` items are taken in at all.
+    """
+
+    def __init__(self, room: int, first: float, change: threading.Condition, dismissed: Callable[[], bool]) -> None:
         self._room = room
+        self._first = first
+        self._taken = 0
         self._items: deque[T] = deque()
         self._ended = False
         self._change = change
@@ -36,8 +42,15 @@ class Lane(Generic[T]):
             Dismissed: meanwhile the crew was.
         """
         with self._change:
-            self._wait(lambda: len(self._items) < self._room)
+            self._wait(lambda: len(self._items) < self._room and self._taken < self._first)
             self._items.append(item)
+            self._taken += 1
+            self._change.notify_all()
+
+    def open(self) -> None:
+        """Take in more than the first items."""
+        with self._change:
+            self._first = math.inf
             self._change.notify_all()
 
     def end(self) -> None:
@@ -75,9 +88,9 @@ class Crew:
         self._error: BaseException | None = None
         self._threads: list[threading.Thread] = []
 
-    def lane(self, room: int) -> Lane[Any]:
-        """A new queue between two stages."""
-        return Lane(room, self._change, lambda: self._is_dismissed)
+    def lane(self, room: int, first: float = math.inf) -> Lane[Any]:
+        """A new queue between two stages, see `Lane`."""
+        return Lane(room, first, self._change, lambda: self._is_dismissed)
 
     def start(self, name: str, stage: Callable[[], None]) -> None:
         """Run a stage in a thread of its own."""

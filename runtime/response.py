@@ -16,6 +16,7 @@ from .lanes import Crew, Dismissed, Lane
 from .noise import Noise
 from .options import Plan
 from .sampling import Sampler
+from .sounding import Mel
 from .speech import Reply, Spoken
 from .stages import Stages
 from .tokenizer import TextStream
@@ -27,7 +28,6 @@ AHEAD = 256
 MELS = 2
 """Pieces of mel that the flow may be ahead of the vocoder: the lane before theirs is where work waits."""
 Row = NDArray[np.float32]
-Mel = tuple[NDArray[np.float32], bool]
 T = TypeVar("T")
 
 
@@ -92,13 +92,16 @@ class Response:
         stage within one step."""
         with Crew() as crew:
             events: Lane[Event] = crew.lane(EVENTS)
-            rows: Lane[Row] = crew.lane(AHEAD)
             if self._progress.plan.speech:
-                codes: Lane[int] = crew.lane(AHEAD)
+                # Until the first sound is out, all processors work for it: nobody goes on to what comes after.
+                first = self._stages.speech.first_codes(self._progress.plan.solver)
+                rows: Lane[Row] = crew.lane(AHEAD, first)
+                codes: Lane[int] = crew.lane(AHEAD, first)
                 crew.start("talker", lambda: _feed(codes, self._speak(rows)))
                 mels: Lane[Mel] = crew.lane(MELS)
                 crew.start("flow", lambda: _feed(mels, self._mels(codes)))
-                crew.start("vocoder", lambda: _feed(events, chain(self._sound(mels), _drained(rows))))
+                sound = self._sound(mels, lambda: (rows.open(), codes.open()))
+                crew.start("vocoder", lambda: _feed(events, chain(sound, _drained(rows))))
                 crew.start("thinker", lambda: self._think(events.put, rows.put, rows.end))
             else:
                 crew.start("thinker", lambda: self._think(events.put, lambda _: None, events.end))
@@ -153,11 +156,13 @@ class Response:
         noise = Noise(plan.seed, self._manifest.flow.mel_bins)
         return self._stages.speech.mels(codes, plan.voice, noise, plan.solver, self._spoken)
 
-    def _sound(self, mels: Iterable[Mel]) -> Iterator[AudioDelta]:
+    def _sound(self, mels: Iterable[Mel], heard: Callable[[], object]) -> Iterator[AudioDelta]:
+        """Tells by `heard` that the first of it is there."""
         progress = self._progress
         for samples in self._stages.speech.sound(mels, self._spoken):
             if not progress.first_audio_s:
                 progress.first_audio_s = time.perf_counter() - progress.start
+                heard()
             yield AudioDelta(samples, self._manifest.vocoder.rate)
 
     def _is_cut(self) -> bool:
@@ -193,8 +198,9 @@ class Response:
         return Done(self._text, tuple(ids), tuple(spoken.codes), spoken.samples, rate, stats)
 
 
-def _drained(rows: Iterable[Row]) -> Iterator[Event]:
+def _drained(rows: Lane[Row]) -> Iterator[Event]:
     """Nothing, when all rows are there: a talker may stop before the text does, and the text shall be whole."""
+    rows.open()  # nothing may have been heard
     for _ in rows:
         pass
     yield from ()

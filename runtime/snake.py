@@ -65,7 +65,14 @@ def _halved(e1, e2, e3, e4, e5, e6, o0, o1, o2, o3, o4, o5, t, per, zero, out):
 
 
 @njit(**_compiled)
-def _rounded(values, coarse, fine):
+def _rounded(values, coarse):
+    """To bytes."""
+    for i in range(values.size):
+        coarse[i] = np.uint8(np.int32(min(max(values[i], LEAST), MOST) + HALF))
+
+
+@njit(**_compiled)
+def _rounded_twice(values, coarse, fine):
     """To bytes, and what these leave to others."""
     for i in range(values.size):
         first = np.floor(min(max(values[i], LEAST), MOST) + HALF)
@@ -127,18 +134,21 @@ def activate(x, taps, cosine, table, even, odd, out, first, stop, place):
         table: f32 [4, n], n a multiple of C: scale and gain of `_doubled`, and what a value is multiplied by and what
             is added to make it a byte; the channels' values again and again.
         even, odd: of the doubled signal, f32 [T + 2·AROUND, C]; what they hold does not matter.
-        out: u8 [2, any, C], bytes and those of what they leave, 1/STEPS as large.
+        out: u8 [1, any, C], bytes; or [2, any, C], bytes and those of what they leave, 1/STEPS as large.
         first, stop: the rows that are made. One hangs on REACH rows on either side.
         place: the row of `out` that is made first.
     """
     _raise(x, taps, cosine, table, even, odd)
     channels, width = x.shape[1], table.shape[1]
     values = np.empty(width, np.float32)
-    coarse, fine = out[0].reshape(-1)[place * channels :], out[1].reshape(-1)[place * channels :]
+    coarse, fine = out[0].reshape(-1)[place * channels :], out[-1].reshape(-1)[place * channels :]
     for start in range(first * channels, stop * channels, width):
         size, to = min(stop * channels - start, width), start - first * channels
         _lower(even, odd, start, taps, table, values[:size])
-        _rounded(values[:size], coarse[to : to + size], fine[to : to + size])
+        if len(out) == 1:
+            _rounded(values[:size], coarse[to : to + size])
+        else:
+            _rounded_twice(values[:size], coarse[to : to + size], fine[to : to + size])
 
 
 @njit(f"void({_ROWS}, {_ROW}, {_ROW}, {_ROWS}, {_ROWS}, {_ROWS}, {_ROWS}, i8, i8, i8)", **_compiled)
@@ -167,9 +177,9 @@ def unfold(given, dilation, out):
     """The samples under each tap of a convolution, side by side.
 
     Args:
-        given: u8 [2, T + (taps - 1)·dilation, C].
+        given: u8 [planes, T + (taps - 1)·dilation, C].
         dilation: samples between taps.
-        out: u8 [2·T, taps·C].
+        out: u8 [planes·T, taps·C].
     """
     planes, length, channels = given.shape
     taps = out.shape[1] // channels

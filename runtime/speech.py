@@ -15,12 +15,13 @@ from .flow import Flow
 from .noise import Noise
 from .sampling import Sampler
 from .solver import Solver
+from .sounding import Mel, Sounding
 from .talker import Talker
-from .vocoder import WINDOW, Vocoder
+from .vocoder import Vocoder
 
 CHUNKS = (1, 2, 4, 8)
-"""Blocks of codes made sound at a time, or as many as can be heard: small at first, so that it begins early, then the
-last of these, because what is computed around a chunk weighs less the longer it is."""
+"""Blocks of codes made sound at a time: small at first, so that it begins early, then the last of these, because what
+is computed around a chunk weighs less the longer it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +73,11 @@ class Speech:
         self._voices = voices
         self._block = manifest.vocoder.hop * manifest.flow.block
         """Samples of a block of codes."""
-        # A first chunk that the vocoder holds back whole would only cost the time of a chunk.
+        self._is_early = vocoder.held >= self._block
+        """Whether the vocoder would hold back the first chunk whole; it is then heard early (see `Sounding`)."""
+        # The same of the second one, which would only cost the time of a chunk.
         heard = 1 + vocoder.held // self._block
-        self.sizes = tuple(max(heard, size) for size in CHUNKS)
+        self.sizes = (CHUNKS[0], *(max(heard, size) for size in CHUNKS[1:]))
         """Blocks of codes that are made sound at a time; the last of these goes on."""
 
     def check(self, solver: Solver) -> None:
@@ -85,11 +88,17 @@ class Speech:
         """See `Decoder.reads`, of the talker."""
         return self._talker.reads(positions)
 
+    def first_codes(self, solver: Solver) -> int:
+        """Codes that the first sound waits for."""
+        settings = self._manifest.flow
+        return (self.sizes[0] + solver.lookahead) * settings.block // settings.repeats
+
     def pieces(self) -> tuple[int, ...]:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
         samples = [self._block * size for size in self.sizes]
-        # What the vocoder holds back of the first piece comes with the next.
-        return (samples[0] - self._vocoder.held, *samples[1:])
+        # What the vocoder holds back of the first piece that it is given comes with the next.
+        samples[1 if self._is_early else 0] -= self._vocoder.held
+        return tuple(samples)
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""
@@ -130,29 +139,28 @@ class Speech:
         """A sampler that has seen what the reference counts as seen."""
         return Sampler(sampling, self._manifest.talker.vocab, rng, self._talker.seen(len(reply.prompt)))
 
-    def mels(
-        self, codes: Iterable[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken
-    ) -> Iterator[tuple[NDArray[np.float32], bool]]:
-        """Codes to mel [n, bins], and whether it is the last of it, in pieces that come early and grow on."""
+    def mels(self, codes: Iterable[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken) -> Iterator[Mel]:
+        """Codes to mel, in pieces that come early and grow on."""
         flow, settings = self._flow.begin(voice, noise, solver), self._manifest.flow
         for chunk, last in chunks(codes, self.sizes, settings.block // settings.repeats, solver.lookahead):
             start = time.perf_counter()
             mel = flow.step(chunk, last=last)
             spoken.flow_s += time.perf_counter() - start
-            yield mel, last
+            yield Mel(mel, flow.ahead, last)
 
-    def sound(self, mels: Iterable[tuple[NDArray[np.float32], bool]], spoken: Spoken) -> Iterator[NDArray[np.float32]]:
-        """What `mels` yields to samples [n] f32, a window of the vocoder at a time: the first of a long chunk is heard
-        while the rest is still made."""
-        vocoder = self._vocoder.begin()
-        for mel, last in mels:
-            for at in range(0, max(len(mel), 1), WINDOW):
+    def sound(self, mels: Iterable[Mel], spoken: Spoken) -> Iterator[NDArray[np.float32]]:
+        """What `mels` yields to samples [n] f32."""
+        sounding = Sounding(self._vocoder, self._manifest.vocoder.hop, early=self._is_early)
+        for mel in mels:
+            pieces = sounding.step(mel)
+            while True:
                 start = time.perf_counter()
-                samples = vocoder.step(mel[at : at + WINDOW], last=last and at + WINDOW >= len(mel))
+                samples = next(pieces, None)
                 spoken.vocoder_s += time.perf_counter() - start
+                if samples is None:
+                    break
                 spoken.samples += samples.size
-                if samples.size:
-                    yield samples
+                yield samples
 
 
 def chunks(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.manifest import SubnetworkName
 from ...runtime.mel import audio_tokens
@@ -16,6 +15,7 @@ from ...runtime.messages import Media
 from ...runtime.noise import Noise
 from ...runtime.options import decide, fit
 from ...runtime.sampling import Sampler
+from ...runtime.sounding import Mel
 from ...runtime.speech import Reply, Spoken
 from ...runtime.stages import Stages
 from ...runtime.thinker import Reading
@@ -59,7 +59,7 @@ class Alone:
         self._work = work
         self._plan = fit(decide(work.options(manifest), manifest), manifest, CONTEXT)
         self._prefill = prefill_rows(manifest)
-        self._mels: list[tuple[NDArray[np.float32], bool]] = []
+        self._mels: list[Mel] = []
 
     def timings(self) -> dict[str, Timing]:
         """By the name of the stage, in the order of the work."""

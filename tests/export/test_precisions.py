@@ -70,8 +70,9 @@ def test_every_kind_has_one_name():
     assert len(BY_NAME) == len(set(BY_NAME)) > len(GGUF_KINDS)
 
 
-@pytest.mark.parametrize(("kind", "block"), [("int4-mixed", 32), ("int4-mixed-128", 128)])
-def test_a_mix_is_in_blocks_of_one_size(kind, block):
-    rounding = BY_NAME[kind].rounding
-    assert rounding.of("layers.0.self_attn.q_proj.weight+k_proj+v_proj") == Scheme(8, block)
-    assert rounding.of("layers.0.mlp.gate_proj.weight+up_proj") == Scheme(4, block)
+def test_a_mix_keeps_finer_what_the_next_token_depends_on():
+    rounding = BY_NAME["int4-mixed"].rounding
+    for name in ("self_attn.q_proj.weight+k_proj+v_proj", "self_attn.o_proj.weight", "mlp.down_proj.weight"):
+        assert rounding.of(f"layers.0.{name}") == Scheme(8, 128)
+    assert rounding.of("codec_head.weight") == Scheme(8, 128)
+    assert rounding.of("layers.0.mlp.gate_proj.weight+up_proj") == Scheme(4, 64)

@@ -1,18 +1,36 @@
-"""Which convolutions of the vocoder take bytes, and how far an export of it says it is."""
+"""Which convolutions of the vocoder take one byte, which two, and how far an export of it says it is."""
 
 import pytest
 
 pytest.importorskip("torch")
 
+from omni_edge.export.config import VocoderConfig
 from omni_edge.export.vocoder_rounding import input_bytes
 
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("conv_pre.weight", 2), ("ups.5.0.weight", 2), ("resblocks.17.convs2.0.weight", 2), ("conv_post.weight", 0)],
+    [
+        ("conv_pre", 2),
+        ("ups.1.0", 2),
+        # Three blocks a stage: what comes first is heard most, but for what a later step still adds to.
+        ("resblocks.0.convs1.0", 2),
+        ("resblocks.2.convs2.0", 1),
+        ("resblocks.2.convs2.1", 1),
+        ("resblocks.2.convs2.2", 2),
+        ("resblocks.3.convs1.0", 1),
+        ("resblocks.8.convs2.2", 1),
+        ("resblocks.9.convs1.0", 2),
+        ("resblocks.17.convs2.0", 2),
+        ("conv_post", 0),
+    ],
 )
-def test_all_but_the_one_that_makes_samples_take_two(name, count):
-    assert input_bytes(f"token2wav.code2wav_bigvgan_model.{name}") == count
+def test_one_byte_where_it_does_as_well(name, count):
+    config = VocoderConfig(
+        mel_bins=80, channels=1536, kernels=(3, 7, 11), dilations=((1, 3, 5),) * 3,
+        upsample_rates=(5, 3, 2, 2, 2, 2), upsample_kernels=(11, 7, 4, 4, 4, 4),
+    )  # fmt: skip
+    assert input_bytes(config)(f"token2wav.code2wav_bigvgan_model.{name}.weight") == count
 
 
 @pytest.mark.torch

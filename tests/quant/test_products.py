@@ -117,8 +117,13 @@ def test_a_second_byte_takes_most_of_the_error_away():
 
 def test_a_channel_that_hardly_moves_is_not_made_finer_than_it_need_be():
     grid = c.Span(np.array([0, -1], np.float32), np.array([1e-9, 1], np.float32)).grid(1)
-    assert grid.step[0] == pytest.approx(grid.step[1] * c.LEAST_SHARE)
+    assert grid.step[0] == pytest.approx(grid.step[1] * c.LEAST_SHARES[1])
     assert grid.zero[1] in (127, 128)
+
+
+def test_two_bytes_have_one_step_for_all_channels():
+    grid = c.Span(np.array([0, -1], np.float32), np.array([0.1, 1], np.float32)).grid(2)
+    assert grid.step[0] == grid.step[1] == pytest.approx(2 * c.MARGINS[2] / 255)
 
 
 def test_zero_and_more_than_the_span_are_within_the_bytes():

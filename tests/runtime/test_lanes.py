@@ -54,10 +54,29 @@ def test_a_lane_holds_no_more_than_its_room():
         assert list(lane) == list(range(10))
 
 
-@pytest.mark.parametrize("waits", ["for an item", "for room"])
+def test_a_lane_takes_in_its_first_items_until_it_is_opened():
+    with Crew() as crew:
+        lane, made = crew.lane(9, first=3), []
+
+        def source():
+            for item in range(6):
+                lane.put(item)
+                made.append(item)
+            lane.end()
+
+        crew.start("source", source)
+        items = iter(lane)
+        assert [next(items) for _ in range(3)] == [0, 1, 2]
+        time.sleep(0.02)
+        assert made == [0, 1, 2]
+        lane.open()
+        assert list(items) == [3, 4, 5]
+
+
+@pytest.mark.parametrize("waits", ["for an item", "for room", "to be opened"])
 def test_who_waits_is_woken_and_gone(waits):
     crew = Crew()
-    lane = crew.lane(1)
+    lane = crew.lane(9, first=1) if waits == "to be opened" else crew.lane(1)
 
     def stage():
         if waits == "for an item":

@@ -15,6 +15,8 @@ from omni_edge.runtime.events import AudioDelta, Notice
 from omni_edge.runtime.flow import Flow, FlowStream
 from omni_edge.runtime.options import Options
 from omni_edge.runtime.session import Session
+from omni_edge.runtime.solver import Solver
+from omni_edge.runtime.sounding import Sounding
 from omni_edge.runtime.talker import Talker
 from omni_edge.runtime.thinker import Thinker
 from omni_edge.runtime.vocoder import Vocoder, VocoderStream
@@ -122,7 +124,26 @@ def test_sound_comes_while_the_text_is_still_written(session, monkeypatch):
     assert len(read) == 39
 
 
-def test_speech_that_ends_before_the_text_does_not_end_the_text(session, monkeypatch):
+def test_until_the_first_sound_nobody_goes_on_to_what_comes_after_it(stages, session, monkeypatch):
+    rows, codes, seen = [], [], []
+    advance, step, make = Thinker.advance, Talker.step, Sounding.step
+    monkeypatch.setattr(Thinker, "advance", lambda self, *given: rows.append(0) or advance(self, *given))
+    monkeypatch.setattr(Talker, "step", lambda self, *given: codes.append(0) or step(self, *given))
+
+    def late(self, mel):
+        time.sleep(0.2 if not seen else 0)  # time enough for the others, if they did not wait
+        seen.append((len(rows), len(codes)))
+        yield from make(self, mel)
+
+    monkeypatch.setattr(Sounding, "step", late)
+    done = list(session.respond("Tell me", options=replace(LONG, max_tokens=40)))[-1]
+    first = stages.speech.first_codes(Solver("euler", 2, 0.0))
+    assert max(seen[0]) <= first + 1 < min(len(done.ids), len(done.codes))  # each has one more in hand
+    assert (len(rows), len(codes)) == (39, 60)
+
+
+@pytest.mark.parametrize("spoken", [0, 1])
+def test_speech_that_ends_before_the_text_does_not_end_the_text(session, monkeypatch, spoken):
     advance = Thinker.advance
 
     def slow(thinker, token):
@@ -132,9 +153,9 @@ def test_speech_that_ends_before_the_text_does_not_end_the_text(session, monkeyp
     whole = list(session.respond("Tell me", options=LONG))[-1]
     session.reset()
     monkeypatch.setattr(Thinker, "advance", slow)
-    stops = Sampling(max_tokens=60, stop=whole.codes[1:2])
+    stops = Sampling(max_tokens=60, stop=whole.codes[spoken : spoken + 1])
     short = list(session.respond("Tell me", options=replace(LONG, max_codes=None, code_sampling=stops)))[-1]
-    assert short.codes == whole.codes[:1]
+    assert short.codes == whole.codes[:spoken]
     assert (short.ids, short.text) == (whole.ids, whole.text)
 
 
