@@ -91,6 +91,7 @@ class Sounding:
         if count:
             # The frame counts down from its whole length, whatever the pieces it comes in.
             share = np.arange(len(self._guess), 0, -1, dtype=np.float32)[:count] / np.float32(self._hop + 1)
-            blended = samples[:count] + share * (self._guess[:count] - samples[:count])
-            samples, self._guess = np.concatenate([blended, samples[count:]]), self._guess[count:]
+            samples = samples.copy()
+            samples[:count] += share * (self._guess[:count] - samples[:count])
+            self._guess = self._guess[count:]
         return samples
