@@ -11,6 +11,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,16 @@ Convolution = nn.Conv1d | nn.ConvTranspose1d
 
 
 def replies(bundle: Bundle) -> list[NDArray[np.float32]]:
-    """Mels of what the bundle says to QUESTIONS."""
+    """Mels of what each voice of the bundle says to QUESTIONS."""
     session, manifest = load(bundle.folder), bundle.manifest
     flow = Flow(open_session(bundle, "flow", 0), manifest.flow, bundle.path(manifest.flow.tables))
     plan, mels = decide(Options(greedy=True), manifest), []
-    for question in QUESTIONS:
+    for voice, question in product(manifest.voices.names, QUESTIONS):
         session.reset()
-        done = next(
-            event for event in session.respond(question, options=Options(greedy=True)) if isinstance(event, Done)
-        )
+        options = Options(voice=voice, greedy=True)
+        done = next(event for event in session.respond(question, options=options) if isinstance(event, Done))
         codes = np.array(done.codes, np.int64)
-        mels.append(flow.mel(codes, plan.voice, Noise(0, manifest.flow.mel_bins), plan.solver))
+        mels.append(flow.mel(codes, voice, Noise(0, manifest.flow.mel_bins), plan.solver))
     return mels
 
 
@@ -121,12 +121,14 @@ def main() -> None:
         run(module, [voice.ref_mel for voice in read_voices(checkpoint.folder).values()])
     rounds = {name: to_a_byte(span) for name, span in spans.items()}
     whole = run(module, mels)
-    print("| rounded to one byte | signal to noise, dB | noise in silence, 1e-6 |\n|---|---:|---:|")
+    print("| rounded to one byte | signal to noise, dB | at worst | noise in silence, 1e-6 |\n|---|---:|---:|---:|")
     for part, members in parts(names, len(checkpoint.config.vocoder.kernels)).items():
         with before(module, members, lambda name, x: rounds[name](x)):
             made = run(module, mels)
-        ratio = signal_to_noise(np.concatenate(whole), np.concatenate(made))
-        print(f"| {part} | {ratio:.1f} | {quiet_noise(whole, made) * 1e6:.0f} |", flush=True)
+        ratios = [signal_to_noise(*pair) for pair in zip(whole, made, strict=True)]
+        print(
+            f"| {part} | {np.mean(ratios):.1f} | {min(ratios):.1f} | {quiet_noise(whole, made) * 1e6:.0f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

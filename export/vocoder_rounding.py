@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +22,8 @@ WINDOW = 128
 """Of them at a time: what the graph's values take of memory grows with it."""
 CHECKED_FRAMES = 60
 """Of them, that the result is checked on."""
-RESIDUAL = re.compile(r"resblocks\.(\d+)\.convs([12])\.(\d+)\.")
-"""A convolution of a residual block: the block among those of all stages, which of the two of a step, and the step."""
+MIDDLE_STAGE = 2
+"""The upsampling, from 0, whose residual blocks take one byte a value."""
 
 
 def corrected_vocoder(
@@ -64,22 +63,17 @@ def corrected_vocoder(
 def input_bytes(config: VocoderConfig) -> Callable[[str], int]:
     """How many bytes each value that goes into a convolution is rounded to, by the name of the convolution's weight.
 
-    Two, of which each is multiplied, but where one does as well (`python -m benchmarks.bytes` tells what it costs each
-    part of nano): all that follows goes through the errors of the first convolutions, and those of the last stages are
-    heard as noise in silence. In between lies half of the work. The last convolution makes samples in floats, for
-    nothing takes away what its rounding would add.
+    Two, of which each is multiplied: all that follows goes through the errors of the first stages, where what a voice
+    reaches beyond the calibration's is cut off besides, and those of the last ones are heard as noise in silence. One
+    in the stage between them, a sixth of the work (`python -m benchmarks.bytes` tells what a byte costs each part). The
+    last convolution makes samples in floats, for nothing takes away what its rounding would add.
     """
+    blocks = range(MIDDLE_STAGE * len(config.kernels), (MIDDLE_STAGE + 1) * len(config.kernels))
 
     def count(name: str) -> int:
         if "conv_post" in name:
             return 0
-        found = RESIDUAL.search(name)
-        if found is None:
-            return 2
-        block, which, step = map(int, found.groups())
-        stage = block // len(config.kernels)
-        last = len(config.dilations[block % len(config.kernels)]) - 1
-        return 1 if stage in (1, 2) or (stage == 0 and which == 2 and step < last) else 2
+        return 1 if any(f"resblocks.{block}." in name for block in blocks) else 2
 
     return count
 

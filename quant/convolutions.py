@@ -18,7 +18,7 @@ from .gptq import round_columns, spreading
 
 COLUMNS = 64
 """Inputs whose errors are spread at a time."""
-MARGINS = {1: 1.5, 2: 4.0}
+MARGINS = {1: 2.0, 2: 4.0}
 """How much farther than in calibration an input of so many bytes may reach before it is cut off. One byte has few steps
 to spare."""
 LEAST_SHARES = {1: 1 / 64, 2: 1.0}
