@@ -30,7 +30,8 @@ from omni_edge.runtime.events import Done
 from omni_edge.runtime.flow import Flow
 from omni_edge.runtime.loading import load
 from omni_edge.runtime.noise import Noise
-from omni_edge.runtime.options import Options, decide
+from omni_edge.runtime.options import Options
+from omni_edge.runtime.solver import own_solver
 
 QUESTIONS = ("Tell me a story about a ship and the sea.", "What is your name?", "Count from one to ten.")
 QUIET = 0.01
@@ -45,13 +46,13 @@ def replies(bundle: Bundle) -> list[NDArray[np.float32]]:
     """Mels of what each voice of the bundle says to QUESTIONS."""
     session, manifest = load(bundle.folder), bundle.manifest
     flow = Flow(open_session(bundle, "flow", 0), manifest.flow, bundle.path(manifest.flow.tables))
-    plan, mels = decide(Options(greedy=True), manifest), []
+    solver, mels = own_solver(manifest.flow), []
     for voice, question in product(manifest.voices.names, QUESTIONS):
         session.reset()
         options = Options(voice=voice, greedy=True)
         done = next(event for event in session.respond(question, options=options) if isinstance(event, Done))
         codes = np.array(done.codes, np.int64)
-        mels.append(flow.mel(codes, voice, Noise(0, manifest.flow.mel_bins), plan.solver))
+        mels.append(flow.mel(codes, voice, Noise(0, manifest.flow.mel_bins), solver))
     return mels
 
 

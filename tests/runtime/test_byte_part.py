@@ -81,23 +81,28 @@ def test_each_layer_is_what_the_export_was_checked_by(exported):
         for step, dilation in enumerate(SETTINGS.dilations[0]):
             first, second = part.blocks[0][step]
             between = first.begin().step(x, last=True)
+            added = second.begin().step(between, last=True)
             _are_same(between, plain.activated(f"0.{step}.0", x, dilation))
-            _are_same(second.begin().step(between, last=True), plain.activated(f"0.{step}.1", between))
-            x = x + second.begin().step(between, last=True)
+            _are_same(added, plain.activated(f"0.{step}.1", between))
+            x = x + added
         rows = part.begin().step(rows, last=True)
         _are_same(rows, plain.activated("post", x) if part.post else x)
 
 
 def _are_same(made, plain):
     """But where a value lies between two bytes and falls to either."""
-    assert signal_to_noise(plain, made) > 55
+    assert signal_to_noise(plain, made) > 60
 
 
 def test_it_is_what_the_export_was_checked_by(exported):
-    """Bytes that fall differently lead to others further on, and are as far apart as what rounding costs."""
     sessions = [open_graph(path) for path in exported.graphs]
-    plain = run_byte_parts(sessions, SETTINGS.dilations, exported.mel[None]).reshape(-1)
-    assert signal_to_noise(plain, exported.vocoder().run(exported.mel)) > 35
+    rows = exported.mel
+    for session, part in zip(sessions, exported.vocoder().parts, strict=True):
+        plain = run_byte_parts([session], SETTINGS.dilations, rows[None])[0]
+        made = part.begin().step(rows, last=True)
+        # A byte that falls differently leads to others further on.
+        assert signal_to_noise(plain, made) > 40
+        rows = made
 
 
 @settings(max_examples=25)

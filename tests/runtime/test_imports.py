@@ -84,6 +84,12 @@ def test_help_loads_nothing_heavy(arguments):
     assert result.stderr.strip() == ""
 
 
+@pytest.mark.parametrize("statement", ["import omni_edge.runtime", "import omni_edge.apps.cli"])
+def test_importing_what_others_start_from_loads_nothing_heavy(statement):
+    program = f"import sys\n{statement}\nassert not [name for name in {HEAVY} if name in sys.modules]"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_importing_every_runtime_module_loads_nothing_of_export():
     program = (
         "import sys, omni_edge.runtime.loading, omni_edge.runtime.messages\n"
