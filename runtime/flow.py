@@ -96,6 +96,8 @@ class FlowStream:
     def __init__(self, flow: Flow, speakers: F32, noise: Noise, solver: Solver) -> None:
         self._flow = flow
         self._settings = flow.settings
+        self._size = flow.settings.block // flow.settings.repeats
+        """Codes of a block."""
         self._speakers = speakers
         self._noise = noise
         self._solver = solver
@@ -123,18 +125,27 @@ class FlowStream:
         settings = self._settings
         known = np.where((codes >= 0) & (codes < settings.codes), codes, 0)
         self._waiting = np.concatenate([self._waiting, known])
-        size = settings.block // settings.repeats
-        blocks = -(-len(self._waiting) // size) if last else len(self._waiting) // size
-        kept = blocks if last else blocks - self._solver.lookahead
+        blocks, kept = self._blocks(last)
         if kept < 1:
             self.ahead = np.empty((0, settings.mel_bins), np.float32)
             return self.ahead
-        chunk = self._waiting[: blocks * size]
-        mel = self._solve(chunk, blocks, kept)
+        chunk = self._waiting[: blocks * self._size]
+        mel = self._solve(chunk, blocks, kept)[: len(chunk) * settings.repeats]
         self.ahead = mel[kept * settings.block :]
-        self._waiting = self._waiting[kept * size :]
+        self._waiting = self._waiting[kept * self._size :]
         self._done += kept
-        return mel[: min(kept * settings.block, len(chunk) * settings.repeats)]
+        return mel[: kept * settings.block]
+
+    def _blocks(self, last: bool) -> tuple[int, int]:
+        """Of the codes that wait, how many blocks are solved, the last of them perhaps in part, and how many kept."""
+        count, size, solver = len(self._waiting), self._size, self._solver
+        begun = -(-count // size)
+        if last:
+            return begun, begun
+        kept = count // size - solver.lookahead
+        if kept < 1 and not self._done and solver.first_lookahead and count >= size + solver.first_lookahead:
+            return begun, 1
+        return count // size, kept
 
     def _solve(self, chunk: NDArray[np.int64], blocks: int, kept: int) -> F32:
         settings, solver = self._settings, self._solver

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ..models.errors import RequestError
-from ..models.manifest import Manifest, Sampling, SolverName
-from .solver import LOOKAHEAD, Solver, own_solver
+from ..models.manifest import Flow, Manifest, Sampling, SolverName
+from .solver import FIRST_SHARE, LOOKAHEAD, Solver, own_solver
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Options:
     """Strength of the flow's guidance; 0 halves its cost."""
     guided_until: float | None = None
     """The flow's time, 0 to 1, until which it is guided: guidance early on costs less than throughout."""
-    lookahead: int = LOOKAHEAD
+    lookahead: int | None = None
     """Blocks of codes (12, a quarter of a second, for the published models) that the flow waits for beyond those it
-    makes sound of: more are later and closer to what the whole speech at once would be."""
+    makes sound of: more are later and closer to what the whole speech at once would be. None waits for one, and before
+    the first sound for a third of one."""
     seed: int | None = None
     """Of everything random; None draws one, which the statistics report."""
 
@@ -63,7 +64,7 @@ def decide(options: Options, manifest: Manifest) -> Plan:
     voice = voices.default if options.voice is None else options.voice
     if voice not in voices.names:
         raise RequestError(f"there is no voice {voice!r} in {manifest.name}; it has {', '.join(voices.names)}")
-    solver = _solver(options, own_solver(manifest.flow))
+    solver = _solver(options, manifest.flow)
     text = _sampling(options.text_sampling, manifest.thinker_sampling, options.max_tokens, options.greedy, "tokens")
     codes = _sampling(options.code_sampling, manifest.talker_sampling, options.max_codes, options.greedy, "codes")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
@@ -72,12 +73,14 @@ def decide(options: Options, manifest: Manifest) -> Plan:
     return Plan(options.speech, voice, text, codes, solver, seed)
 
 
-def _solver(options: Options, own: Solver) -> Solver:
+def _solver(options: Options, settings: Flow) -> Solver:
+    own = own_solver(settings)
     solver = Solver(
         options.solver or own.name,
         own.steps if options.flow_steps is None else options.flow_steps,
         own.guidance if options.guidance is None else options.guidance,
-        options.lookahead,
+        LOOKAHEAD if options.lookahead is None else options.lookahead,
+        max(1, settings.block // settings.repeats // FIRST_SHARE) if options.lookahead is None else None,
         own.guided_until if options.guided_until is None else options.guided_until,
     )
     if not 0 <= solver.guidance <= 10:

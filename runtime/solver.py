@@ -13,7 +13,10 @@ from ..models.manifest import Flow, SolverName
 NO_GUIDANCE = 1e-5
 """Below this the unconditional branch is not computed at all, as in the reference."""
 LOOKAHEAD = 1
-"""Blocks, unless asked for otherwise: the least there can be, for the earliest sound."""
+"""Blocks, unless asked for otherwise: the least there can be."""
+FIRST_SHARE = 3
+"""Unless asked for otherwise, the first block is solved with one part in so many of the block behind it. On nano its
+sound is then 18 dB from that of the whole utterance at once, and 21 dB with all of that block."""
 Velocity = Callable[[NDArray[np.float32], float], NDArray[np.float32]]
 """(state [F, bins], time) -> [F, bins]."""
 
@@ -28,6 +31,7 @@ class Solver:
         guidance: strength; below NO_GUIDANCE there is none. An evaluation with it costs two without.
         lookahead: blocks of codes behind those whose mel is wanted that a chunk is solved with, 1 or more. As many as
             there are evaluations make a streamed mel that of the whole utterance.
+        first_lookahead: codes behind the first block that it is solved with, for an early sound; None: `lookahead`.
         guided_until: time in 0..1; intervals that begin before it are guided, all of their evaluations, the later ones
             are not (arXiv 2404.07724).
     """
@@ -36,6 +40,7 @@ class Solver:
     steps: int
     guidance: float
     lookahead: int = LOOKAHEAD
+    first_lookahead: int | None = None
     guided_until: float = 1.0
 
     def is_guided(self, start: float) -> bool:

@@ -1,9 +1,9 @@
 """Mels of a reply to sound, the first of it early.
 
-What a vocoder gives of a frame hangs on frames that follow. Where these are more than a block of codes, a first chunk
-of one block would be held back whole. But the flow has solved its look-ahead too: what follows is known, if not as
-closely as it will be. So the first chunk is heard with that behind it, and when what follows is there as it is to stay,
-the sound goes on with that, blended over one frame.
+What a vocoder gives of a frame hangs on frames that follow, and of a first chunk of one block most or all would be held
+back. But the flow has solved its look-ahead too: what follows is known, if not as closely as it will be. So the first
+chunk is heard with that behind it, up to where little hangs on what is not known, and when what follows is there as it
+is to stay, the sound goes on with that, blended over one frame.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from .vocoder import WINDOW, Vocoder
 
 F32 = NDArray[np.float32]
+GUARD = 16
+"""Mel frames that are known behind what is heard early. On nano the early sound is then 50 dB from what it would have
+been, in the middle of speech and in the median; each frame less costs some 4 dB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +38,21 @@ class Mel:
     last: bool
 
 
+def early_frames(rows: int, ahead: int) -> int:
+    """Of a first chunk of `rows` mel frames, with `ahead` more known behind it, those that are heard early."""
+    return max(0, min(rows, rows + ahead - GUARD))
+
+
 class Sounding:
     """One utterance.
 
     Args:
         vocoder: to compute with.
         hop: samples of a frame.
-        early: whether the first chunk is heard before all it hangs on is there.
     """
 
-    def __init__(self, vocoder: Vocoder, hop: int, *, early: bool) -> None:
+    def __init__(self, vocoder: Vocoder, hop: int) -> None:
         self._vocoder, self._hop = vocoder, hop
-        self._is_early = early
         self.reset()
 
     def reset(self) -> None:
@@ -54,9 +60,9 @@ class Sounding:
         self._stream = self._vocoder.begin()
         self._is_first = True
         self._waiting: F32 | None = None
-        """Rows that were heard and that the stream has not been given."""
+        """The first chunk, which the stream has not been given."""
         self._heard = 0
-        """Samples of them that the stream will give again."""
+        """Samples of it that were heard and that the stream will give again."""
         self._guess = np.empty(0, np.float32)
         """What came after them in the early sound."""
 
@@ -64,8 +70,11 @@ class Sounding:
         """Samples [n] f32 of what can be heard, a window of the vocoder at a time: the first of a long chunk is heard
         while the rest is still made."""
         is_first, self._is_first = self._is_first, False
-        if is_first and self._is_early and not mel.last:
-            yield self._early(mel)
+        if is_first and not mel.last:
+            self._waiting = mel.rows
+            count = early_frames(len(mel.rows), len(mel.ahead))
+            if count:
+                yield self._early(mel, count)
             return
         rows = mel.rows if self._waiting is None else np.concatenate([self._waiting, mel.rows])
         self._waiting = None
@@ -75,10 +84,10 @@ class Sounding:
             if samples.size:
                 yield samples
 
-    def _early(self, mel: Mel) -> F32:
+    def _early(self, mel: Mel, frames: int) -> F32:
+        self._heard = frames * self._hop
         ahead = mel.ahead[: math.ceil(self._vocoder.held / self._hop) + 1]
         samples = self._vocoder.run(np.concatenate([mel.rows, ahead]))
-        self._waiting, self._heard = mel.rows, len(mel.rows) * self._hop
         self._guess = samples[self._heard : self._heard + self._hop]
         return samples[: self._heard]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from .flow import Flow
 from .noise import Noise
 from .sampling import Sampler
 from .solver import Solver
-from .sounding import Mel, Sounding
+from .sounding import Mel, Sounding, early_frames
 from .talker import Talker
 from .vocoder import Vocoder
 
@@ -73,9 +73,7 @@ class Speech:
         self._voices = voices
         self._block = manifest.vocoder.hop * manifest.flow.block
         """Samples of a block of codes."""
-        self._is_early = vocoder.held >= self._block
-        """Whether the vocoder would hold back the first chunk whole; it is then heard early (see `Sounding`)."""
-        # The same of the second one, which would only cost the time of a chunk.
+        # The vocoder may hold back more than a block: of the second chunk there shall be something to hear as well.
         heard = 1 + vocoder.held // self._block
         self.sizes = (CHUNKS[0], *(max(heard, size) for size in CHUNKS[1:]))
         """Blocks of codes that are made sound at a time; the last of these goes on."""
@@ -91,14 +89,19 @@ class Speech:
     def first_codes(self, solver: Solver) -> int:
         """Codes that the first sound waits for."""
         settings = self._manifest.flow
-        return (self.sizes[0] + solver.lookahead) * settings.block // settings.repeats
+        size = settings.block // settings.repeats
+        return self.sizes[0] * size + (solver.first_lookahead or solver.lookahead * size)
 
-    def pieces(self) -> tuple[int, ...]:
+    def pieces(self, solver: Solver) -> tuple[int, ...]:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
+        manifest = self._manifest
         samples = [self._block * size for size in self.sizes]
-        # What the vocoder holds back of the first piece that it is given comes with the next.
-        samples[1 if self._is_early else 0] -= self._vocoder.held
-        return tuple(samples)
+        known = self.first_codes(solver) * manifest.flow.repeats
+        rows = self.sizes[0] * manifest.flow.block
+        early = early_frames(rows, known - rows) * manifest.vocoder.hop
+        # What of the first is not heard early comes with the second, less what the vocoder holds back from then on.
+        second = samples[0] - early + samples[1] - self._vocoder.held
+        return tuple(size for size in (early, second, *samples[2:]) if size)
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""
@@ -142,7 +145,8 @@ class Speech:
     def mels(self, codes: Iterable[int], voice: str, noise: Noise, solver: Solver, spoken: Spoken) -> Iterator[Mel]:
         """Codes to mel, in pieces that come early and grow on."""
         flow, settings = self._flow.begin(voice, noise, solver), self._manifest.flow
-        for chunk, last in chunks(codes, self.sizes, settings.block // settings.repeats, solver.lookahead):
+        size, first = settings.block // settings.repeats, self.first_codes(solver)
+        for chunk, last in chunks(codes, self.sizes, size, solver.lookahead, first):
             start = time.perf_counter()
             mel = flow.step(chunk, last=last)
             spoken.flow_s += time.perf_counter() - start
@@ -150,7 +154,7 @@ class Speech:
 
     def sound(self, mels: Iterable[Mel], spoken: Spoken) -> Iterator[NDArray[np.float32]]:
         """What `mels` yields to samples [n] f32."""
-        sounding = Sounding(self._vocoder, self._manifest.vocoder.hop, early=self._is_early)
+        sounding = Sounding(self._vocoder, self._manifest.vocoder.hop)
         for mel in mels:
             pieces = sounding.step(mel)
             while True:
@@ -164,26 +168,27 @@ class Speech:
 
 
 def chunks(
-    codes: Iterable[int], sizes: Sequence[int], block: int, lookahead: int
+    codes: Iterable[int], sizes: Sequence[int], block: int, lookahead: int, first: int
 ) -> Iterator[tuple[NDArray[np.int64], bool]]:
     """Codes in the portions in which they are made sound, and whether a portion is the last one.
-
-    The first one waits for the look-ahead as well.
 
     Args:
         codes: of an utterance.
         sizes: of the portions, blocks; the last of them goes on.
         block: codes of a block.
         lookahead: blocks, see `Solver`.
+        first: codes that the first one waits for, its look-ahead included.
     """
     waiting: list[int] = []
-    coming = chain(sizes, repeat(sizes[-1]))
-    wanted = (next(coming) + lookahead) * block
+    ends = accumulate(chain(sizes, repeat(sizes[-1])))
+    next(ends)
+    given, wanted = 0, first
     for code in codes:
         waiting.append(code)
         if len(waiting) == wanted:
             yield np.array(waiting, np.int64), False
             waiting.clear()
-            wanted = next(coming) * block
+            given += wanted
+            wanted = (next(ends) + lookahead) * block - given
     # What was held back for its look-ahead still waits, even when no code came after it.
     yield np.array(waiting, np.int64), True

@@ -9,6 +9,7 @@ from statistics import median
 
 from ...models.manifest import EngineName
 from ...runtime.engine import EngineChoice, choose_engines
+from ...runtime.options import decide
 from ...runtime.playout import Expected
 from ...runtime.session import Session
 from ...runtime.stages import Stages
@@ -102,7 +103,7 @@ def _result(
 
     expected = Expected(
         speed=median(reply.speed for reply in replies),
-        pieces=stages.speech.pieces(),
+        pieces=stages.speech.pieces(decide(setup.work.options(manifest), manifest).solver),
         longest=round(replies[0].stats.audio_s * rate),
     )
     plans = [planned(reply, rate, expected) for reply in replies]

@@ -92,6 +92,28 @@ def test_mel_comes_as_soon_as_its_look_ahead_is_there(flow):
     assert len(stream.step(CODES[72:77], last=True)) == 2 * 77 - 120
 
 
+def test_the_first_block_may_come_sooner(flow):
+    solver = Solver("euler", 2, 0.0, lookahead=1, first_lookahead=4)
+    stream = flow.begin(VOICE, NOISE, solver)
+    assert len(stream.step(CODES[:15], last=False)) == 0
+    first = stream.step(CODES[15:16], last=False)
+    assert (len(first), len(stream.ahead)) == (24, 8)
+    # What it has seen is all that it would have seen of an utterance that ends there.
+    assert np.abs(np.concatenate([first, stream.ahead]) - flow.mel(CODES[:16], VOICE, NOISE, solver)).max() < 1e-5
+    # From then on each block waits for the whole one behind it.
+    assert len(stream.step(CODES[16:35], last=False)) == 0
+    assert len(stream.step(CODES[35:36], last=False)) == 24
+    rest = stream.step(CODES[36:90], last=True)
+    assert len(first) + 24 + len(rest) == 180
+
+
+def test_a_first_block_that_comes_sooner_does_not_if_it_need_not(flow):
+    late, soon = (Solver("euler", 2, 0.0, first_lookahead=first) for first in (None, 4))
+    sizes = [30, 24, 24]
+    expected = streamed(flow.begin(VOICE, NOISE, late), CODES, sizes)
+    assert (streamed(flow.begin(VOICE, NOISE, soon), CODES, sizes) == expected).all()
+
+
 def test_a_stream_begun_anew_gives_the_same_again(flow):
     stream = flow.begin(VOICE, NOISE, Solver("euler", 3, 0.5))
     first = streamed(stream, CODES[:70], [30, 30])

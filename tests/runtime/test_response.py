@@ -137,7 +137,8 @@ def test_until_the_first_sound_nobody_goes_on_to_what_comes_after_it(stages, ses
 
     monkeypatch.setattr(Sounding, "step", late)
     done = list(session.respond("Tell me", options=replace(LONG, max_tokens=40)))[-1]
-    first = stages.speech.first_codes(Solver("euler", 2, 0.0))
+    first = stages.speech.first_codes(Solver("euler", 2, 0.0, first_lookahead=4))
+    assert first == 16
     assert max(seen[0]) <= first + 1 < min(len(done.ids), len(done.codes))  # each has one more in hand
     assert (len(rows), len(codes)) == (39, 60)
 

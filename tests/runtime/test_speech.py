@@ -11,21 +11,30 @@ from omni_edge.runtime.speech import Spoken, chunks
 from omni_edge.runtime.vocoder import WINDOW
 
 
-@given(st.integers(0, 700), st.sampled_from([(1, 2, 4, 8), (2, 2, 4, 8), (3,)]), st.integers(1, 12), st.integers(1, 9))
-def test_portions_are_all_codes_once_and_the_last_is_known(count, blocks, block, lookahead):
-    portions = list(chunks(range(count), blocks, block, lookahead))
+@given(
+    st.integers(0, 700),
+    st.sampled_from([(1, 2, 4, 8), (2, 2, 4, 8), (3,)]),
+    st.integers(1, 12),
+    st.integers(1, 9),
+    st.data(),
+)
+def test_portions_are_all_codes_once_and_the_last_is_known(count, blocks, block, lookahead, data):
+    ahead = data.draw(st.integers(1, block * lookahead))
+    portions = list(chunks(range(count), blocks, block, lookahead, blocks[0] * block + ahead))
     assert [code for codes, _ in portions for code in codes] == list(range(count))
     assert [last for _, last in portions] == [False] * (len(portions) - 1) + [True]
     sizes = [len(codes) for codes, _ in portions[:-1]]
-    expected = [blocks[0] + lookahead, *blocks[1:], *[blocks[-1]] * len(sizes)]
-    assert sizes == [size * block for size in expected[: len(sizes)]]
+    ends = np.cumsum([*blocks, *[blocks[-1]] * len(sizes)])[: len(sizes)]
+    expected = (ends + lookahead) * block
+    expected[:1] = blocks[0] * block + ahead
+    assert np.cumsum(sizes).tolist() == expected.tolist()
 
 
 def test_a_portion_does_not_wait_for_the_code_after_it():
     taken = []
     codes = (taken.append(code) or code for code in range(1000))
-    portion, last = next(chunks(codes, (1, 2), 12, 1))
-    assert (len(portion), last, len(taken)) == (24, False, 24)
+    portion, last = next(chunks(codes, (1, 2), 12, 1, 16))
+    assert (len(portion), last, len(taken)) == (16, False, 16)
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 100])
@@ -66,10 +75,13 @@ def test_nothing_to_say_is_no_sound(stages):
     assert list(speech.sound(mels, spoken)) == []
 
 
-def test_pieces_are_expected_as_they_come(stages):
+@pytest.mark.parametrize("first", [None, 4, 9])
+def test_pieces_are_expected_as_they_come(stages, first):
     speech, spoken = stages.speech, Spoken()
-    mels = speech.mels([n % 100 for n in range(400)], "Chelsie", Noise(1, 80), Solver("euler", 2, 0.0), spoken)
+    solver = Solver("euler", 2, 0.0, first_lookahead=first)
+    mels = speech.mels([n % 100 for n in range(400)], "Chelsie", Noise(1, 80), solver, spoken)
     ends = np.cumsum([piece.size for piece in speech.sound(mels, spoken)])
-    expected = np.cumsum(speech.pieces())
+    expected = np.cumsum(speech.pieces(solver))
+    assert expected[0] == ends[0]
     # Of the second piece on the vocoder's reach is always held back, so that ends differ by nothing.
     assert set(expected[1:]) <= set(ends) | {ends[-1]}
