@@ -22,7 +22,7 @@ from .decoder import Decoder, OnnxDecoder
 from .llama import LlamaDecoder
 from .threads import threads_of
 from .vocoder import Vocoder
-from .vocoder_parts import vocoder_of
+from .vocoder_parts import product_threads, vocoder_of
 
 EngineChoice = Literal["auto", "onnx", "llama"]
 DecoderName = Literal["thinker", "talker"]
@@ -103,8 +103,14 @@ def open_session(bundle: Bundle, name: SubnetworkName, threads: int) -> ort.Infe
 
 def open_vocoder(bundle: Bundle, threads: int) -> Vocoder:
     """Load the vocoder; see `open_session`."""
-    sessions = [session_of(bundle.path(part), 1, any_length=True) for part in _graph(bundle, "vocoder", "onnx").parts]
-    return vocoder_of(sessions, bundle.manifest.vocoder, threads_of(threads))
+
+    def opened(each: int) -> list[ort.InferenceSession]:
+        return [session_of(bundle.path(part), each, any_length=True) for part in graph.parts]
+
+    graph, count = _graph(bundle, "vocoder", "onnx"), threads_of(threads)
+    sessions = opened(1)
+    each = product_threads(sessions, count)
+    return vocoder_of(opened(each) if each > 1 else sessions, bundle.manifest.vocoder, count)
 
 
 def session_of(

@@ -13,11 +13,26 @@ from .vocoder_part import Part
 from .window_part import WindowPart
 
 
+BLOCKS_AT_ONCE = 2
+"""Threads that the residual blocks of a stage keep busy: the longest of the three is half of their work."""
+
+
+def product_threads(sessions: Sequence[Any], threads: int) -> int:
+    """For one product of bytes. The blocks of a stage run side by side; where there are more threads than they keep
+    busy, their products share those. Parts that are windows take one: there are as many windows as threads.
+
+    Args:
+        sessions: of the graphs in order.
+        threads: for the vocoder.
+    """
+    return 1 if _is_window(sessions[0]) else max(1, threads // BLOCKS_AT_ONCE)
+
+
 def vocoder_of(sessions: Sequence[Any], settings: manifest.Vocoder, threads: int) -> Vocoder:
     """A vocoder of graphs.
 
     Args:
-        sessions: of the graphs in order, one thread each.
+        sessions: of the graphs in order, `product_threads` each.
         settings: from the manifest, with a part for each of them.
         threads: that a part's work is spread over.
 
@@ -27,12 +42,16 @@ def vocoder_of(sessions: Sequence[Any], settings: manifest.Vocoder, threads: int
     pool = ThreadPoolExecutor(threads, "vocoder") if threads > 1 else None
     density, parts = 1, list[Part]()
     for session, part in zip(sessions, settings.parts, strict=True):
-        if session.get_inputs()[0].name == "rows":
+        if _is_window(session):
             parts.append(WindowPart(session, part, density, pool, threads))
         else:
             parts.append(_byte_part(session, part.rate, settings.dilations, pool))
         density *= part.rate
     return Vocoder(parts)
+
+
+def _is_window(session: Any) -> bool:
+    return session.get_inputs()[0].name == "rows"
 
 
 def _byte_part(

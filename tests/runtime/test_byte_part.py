@@ -25,7 +25,7 @@ from omni_edge.runtime import byte_part
 from omni_edge.runtime.byte_layer import Layer
 from omni_edge.runtime.engine import session_of
 from omni_edge.runtime.vocoder import Vocoder
-from omni_edge.runtime.vocoder_parts import vocoder_of
+from omni_edge.runtime.vocoder_parts import product_threads, vocoder_of
 
 pytestmark = pytest.mark.torch
 NANO = Path(__file__).parents[2] / "models" / "nano"
@@ -40,8 +40,9 @@ class Exported(NamedTuple):
     mel: np.ndarray
     """Of a voice, f32 [frames, bins]."""
 
-    def vocoder(self, threads: int = 1) -> Vocoder:
-        return vocoder_of([session_of(path, 1, any_length=True) for path in self.graphs], SETTINGS, threads)
+    def vocoder(self, threads: int = 1, product_threads: int = 1) -> Vocoder:
+        sessions = [session_of(path, product_threads, any_length=True) for path in self.graphs]
+        return vocoder_of(sessions, SETTINGS, threads)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +129,14 @@ def test_a_stream_begun_anew_gives_the_same_again(exported):
     assert (stream.step(exported.mel, last=True) == first).all()
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", [(2, 1), (3, 1), (4, 2)])
 def test_threads_change_nothing(exported, threads):
-    assert (exported.vocoder(threads).run(exported.mel) == exported.vocoder().run(exported.mel)).all()
+    assert (exported.vocoder(*threads).run(exported.mel) == exported.vocoder().run(exported.mel)).all()
+
+
+def test_products_share_the_threads_that_blocks_leave(exported):
+    sessions = [session_of(path, 1) for path in exported.graphs]
+    assert [product_threads(sessions, threads) for threads in (1, 2, 3, 4, 8)] == [1, 1, 1, 2, 4]
 
 
 def test_what_goes_through_at_a_time_changes_nothing(exported, monkeypatch):
