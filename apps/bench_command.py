@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .engines import ENGINE_HELP, EngineOption
-from .progress import progress
+from .progress import progress, waiting
 from .terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def bench(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     wanted = None if against is None else Wanted(against.value, checkpoint, threads)
     if wanted is not None:
         check(wanted)
-    stages = load_stages(chosen, threads=threads, engine=engine.value)
+    with waiting(f"loading {bundle}"):
+        stages = load_stages(chosen, threads=threads, engine=engine.value)
     for note in (notice_of(chosen.manifest), *stages.notes):
         if note:
             typer.echo(f"notice: {note}", err=True)

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from ..runtime.events import AudioDelta, Done, Event, Notice, TextDelta
 from ..runtime.wav import WavWriter
+from .progress import waiting
 from .terminal import on_terminal, printable
 
 
@@ -97,6 +99,14 @@ class JsonOutput:
         print(json.dumps(event), file=self._out, flush=True)
 
 
+def _first(events: Iterator[Event]) -> Iterator[Event]:
+    """Of the events, if there is one. Until it comes, media are encoded and the prompt is read."""
+    with waiting("reading"):
+        first = next(events, None)
+    if first is not None:
+        yield first
+
+
 def done_fields(event: Done) -> dict[str, Any]:
     """What JSON says of a complete response."""
     return {
@@ -120,7 +130,7 @@ def show(events: Iterator[Event], output: Output, wav: Path | None, rate: int) -
     """
     done: Done | None = None
     with closing(events), nullcontext() if wav is None else WavWriter(wav, rate) as writer:  # pyright: ignore
-        for event in events:
+        for event in chain(_first(events), events):
             match event:
                 case Notice():
                     output.notice(event.text)

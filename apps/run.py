@@ -11,6 +11,7 @@ import typer
 
 from .engines import ENGINE_HELP, EngineOption
 from .ordered import KEY, OrderedCommand
+from .progress import waiting
 
 if TYPE_CHECKING:
     from ..runtime.session import Session
@@ -176,7 +177,8 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         seed=seed,
     )
     history = () if system is None else (system_message(system),)
-    session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
+    with waiting(f"loading {model}"):
+        session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
     notices = _notices(session, system if speech else None)
     if not parts:
         from .live.running import converse

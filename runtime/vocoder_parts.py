@@ -12,7 +12,6 @@ from .vocoder import Vocoder
 from .vocoder_part import Part
 from .window_part import WindowPart
 
-
 BLOCKS_AT_ONCE = 2
 """Threads that the residual blocks of a stage keep busy: the longest of the three is half of their work."""
 

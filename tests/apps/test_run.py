@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import wave
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,26 @@ def test_text_goes_to_stdout_and_what_is_said_about_it_to_stderr(omni, bundle, t
     assert "reply.wav" in told.err
     assert "seed" in told.err
     assert (tmp_path / "reply.wav").exists()
+
+
+def test_a_person_sees_what_is_waited_for_and_pipes_do_not(bundle, tmp_path):
+    pty = pytest.importorskip("pty")
+    terminal, end = pty.openpty()
+    command = [*PROGRAM, "run", "--model", str(bundle), "--text", "Hello", *CHEAP]
+    piped = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=tmp_path, check=True)
+    assert b"loading" not in piped.stderr + piped.stdout
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, cwd=tmp_path)
+    os.close(end)
+    seen = b""
+    with suppress(OSError):  # how a terminal ends whose program has gone
+        while part := os.read(terminal, 1000):
+            seen += part
+    out, _ = process.communicate()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert seen.index(f"loading {bundle}".encode()) < seen.index(b"reading") < seen.index(b"seed")
+    assert seen.count(b"\x1b[2K") >= 2  # gone again, each
+    assert out == piped.stdout
 
 
 def test_no_speech_writes_no_file(asked, tmp_path):
