@@ -36,6 +36,9 @@ def _reply(model: Any, setup: dict[str, Any]) -> dict[str, float]:
     """One reply; ends are not drawn before it is as long as asked."""
     ids = torch.tensor([setup["ids"]])
     talker = model.config.talker_config
+    ends = [talker.tts_codec_pad_token_id, talker.tts_codec_end_token_id]
+    # Ids that stand for no sound, as a model of noise draws them, would be looked up outside the flow's table.
+    silent = set(range(model.config.token2wav_config.dit_config.num_embeds, talker.vocab_size)) - {*ends}
     torch.manual_seed(setup["seed"])
     start = time.perf_counter()
     _, samples = model.generate(
@@ -49,7 +52,8 @@ def _reply(model: Any, setup: dict[str, Any]) -> dict[str, float]:
         thinker_min_new_tokens=setup["tokens"],
         talker_max_new_tokens=setup["codes"],
         talker_min_new_tokens=setup["codes"],
-        talker_eos_token_id=[talker.tts_codec_pad_token_id, talker.tts_codec_end_token_id],
+        talker_eos_token_id=ends,
+        talker_bad_words_ids=[[code] for code in sorted(silent - {talker.tts_codec_start_token_id})] or None,
     )
     return {"seconds": time.perf_counter() - start, "audio_s": len(samples) / setup["rate"]}
 
