@@ -19,8 +19,8 @@ from .vocoder import WINDOW, Vocoder
 
 F32 = NDArray[np.float32]
 GUARD = 16
-"""Mel frames that are known behind what is heard early. On nano the early sound is then 50 dB from what it would have
-been, in the middle of speech and in the median; each frame less costs some 4 dB."""
+"""Mel frames that are known behind what is heard early. With fewer, the sound that goes on from it differs more from
+what was foreseen (`python -m benchmarks.early`)."""
 
 
 @dataclass(frozen=True, eq=False)
