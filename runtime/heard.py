@@ -54,6 +54,8 @@ class Utterance:
     """Ids that end a text and are not part of it."""
     ids: list[int] = field(default_factory=list)
     spoken: Spoken = field(default_factory=Spoken)
+    speaks: bool = True
+    """Or it is only written, and read as it comes."""
 
     def tokens(self, tokenizer: Tokenizer) -> Tokens:
         """All that was written."""
@@ -73,9 +75,11 @@ class Utterance:
             tokenizer, manifest: of the bundle.
 
         Returns:
-            Its first tokens, up to the end of a word; all of them if all was heard.
+            Its first tokens, up to the end of a word; all of them if all was heard, or it is only written.
         """
         whole, seconds = self.tokens(tokenizer), samples / manifest.vocoder.rate
+        if not self.speaks:
+            return whole
         if self.spoken.ended:
             share = seconds / self.seconds(manifest) if self.spoken.codes else 1.0
             characters = len(whole.text) * share

@@ -205,7 +205,7 @@ class Session:
             raise RequestError(OUT_OF_ORDER)
         progress = Progress(start, plan, len(draft.prompt.ids), moves, media_s=time.perf_counter() - start)
         self._stages.perception.forget(set(draft.media))
-        said = Utterance(draft.messages, draft.prompt.ids, plan.voice, plan.text.stop)
+        said = Utterance(draft.messages, draft.prompt.ids, plan.voice, plan.text.stop, speaks=plan.speech)
         self._asked, self._said = draft, said
         return self._respond(draft, progress, said, ahead, ahead.forgotten + count)
 

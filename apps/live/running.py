@@ -178,16 +178,19 @@ def _face(terminal: Console | None, *, as_json: bool) -> Face:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks for the end, once; a second one is as always."""
+    """Ctrl-C, the end of a service or of its terminal asks for the end, once; a second time it is as always."""
     asked = False
 
-    def note(*_: object) -> None:
+    def note(number: int, _: object) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGINT, note)
+    # Windows has no SIGHUP.
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, note) for number in known}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

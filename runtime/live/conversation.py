@@ -82,6 +82,7 @@ class Conversation:
         self.muted = False
         """Whether the microphone counts as silent."""
         self._closed = False
+        self._error: BaseException | None = None
         self._crew = Crew()
         self._ended = clock.queue()
         for name, work in (("mind", self._mind.run), ("voice", self._voice.run)):
@@ -172,9 +173,11 @@ class Conversation:
         return events
 
     def events(self) -> Iterator[LiveEvent]:
-        """What happens, as it happens, until `close`."""
+        """What happens, as it happens, until `close`; raises what goes wrong unexpectedly in its threads."""
         while (event := self._events.get()) is not None:
             yield event
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Stop everything. When this returns no thread is left, and the session may be used again."""
@@ -212,5 +215,9 @@ class Conversation:
     def _work(self, work: Callable[[Hold], None], hold: Hold) -> None:
         try:
             work(hold)
+        except BaseException as error:
+            self._error = error
+            self._events.put(None)
+            raise
         finally:
             self._ended.put(None)

@@ -131,10 +131,10 @@ class Floor:
                 self._mind.put(CutTo(reply, played))
 
     def close(self) -> None:
-        """Be silent; nothing is answered any more."""
+        """Be silent; nothing is answered any more. What was heard of a reply was said, what was prepared was not."""
         with self._lock:
-            if self.reply is not None:
-                self.reply.cancel()
+            self.interrupt()
+            self._take_back()
             self._speaker.stop()
 
     def played(self, reply: Reply) -> None:
@@ -242,11 +242,16 @@ class Floor:
 
     def _resume(self) -> None:
         if self.reply is not None:
+            self._take_back()
+            self.totals = replace(self.totals, taken_back=self.totals.taken_back + 1)
+        self._begin()
+
+    def _take_back(self) -> None:
+        """Give up what was prepared, if anything was."""
+        if self.reply is not None:
             reply, self.reply = self.reply, None
             reply.cancel()
             self._mind.put(TakeBack(reply))
-            self.totals = replace(self.totals, taken_back=self.totals.taken_back + 1)
-        self._begin()
 
     def _end(self, at: int) -> None:
         if self.reply is None:

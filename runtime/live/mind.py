@@ -149,14 +149,16 @@ class Mind:
     def _answer(self, reply: Reply, options: Options) -> None:
         listening, self._listening = self._listening, None
         try:
-            if listening is None or reply.is_cancelled:
-                if listening is not None:
-                    listening.drop()
+            if listening is None:
+                return
+            if reply.is_cancelled and reply.decided is None:  # taken back: all of it comes again
+                listening.drop()
                 return
             events = listening.answer(options)
             reply.asked = True
             with closing(events):  # pyright: ignore[reportArgumentType]  (it is a generator)
-                for event in events:
+                # Of a reply that was interrupted before it began the question stays.
+                for event in () if reply.is_cancelled else events:
                     if reply.is_cancelled:
                         break
                     reply.put(event)

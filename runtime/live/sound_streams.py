@@ -58,12 +58,14 @@ def open_input(which: str | None, on_block: OnBlock) -> SoundStream:
     library = portaudio()
     with Host.lock:
         device = find_device(which, "microphone")
-        expected = 0.0
+        expected: float | None = None
 
         def callback(data: NDArray[np.float32], frames: int, time: Any, status: Any) -> None:
             nonlocal expected
             # The driver says that it dropped something, not how much; its time stamps do.
-            gap = max(time.inputBufferAdcTime - expected, 1 / stream.samplerate) if status.input_overflow else 0.0
+            gap = 0.0
+            if status.input_overflow and expected is not None:  # before the first block there was nothing to drop
+                gap = max(time.inputBufferAdcTime - expected, 1 / stream.samplerate)
             expected = time.inputBufferAdcTime + frames / stream.samplerate
             on_block(data.mean(axis=1, dtype=np.float32), max(0.0, time.currentTime - expected), gap)
 

@@ -219,6 +219,7 @@ class DeviceSpeaker:
             return
         output, self._output = self._output, None
         self._playback.drop()
+        self._count()
         self._leaving.clear()
         self._troubles.append(Trouble(f"{why}. Going on without; it is used again as soon as it is there"))
         self._reopening = Reopening(self._attempt, output, self._every)

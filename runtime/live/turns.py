@@ -164,10 +164,10 @@ class Turns:
         return self._speech_frame(begin) if probability >= level else self._quiet_frame()
 
     def press(self, at: int) -> list[TurnEvent]:
-        """The user wants to talk from this sample on."""
+        """The user wants to talk from this sample on, whenever the first word comes."""
         if self.is_speech:
             return []
-        self._state, self._onset, self._end, self._quiet = _State.SPEAKING, at, at, 0
+        self._state, self._onset, self._end, self._speech, self._quiet = _State.SPEAKING, at, at, 0, 0
         return [SpeechStarted(at)]
 
     def release(self, at: int) -> list[TurnEvent]:
@@ -196,7 +196,8 @@ class Turns:
             self._state = _State.SILENT
             return [Cough(self._end)]
         events: list[TurnEvent] = []
-        if self._state is _State.SPEAKING and self._quiet >= self._pause:
+        # Who has pressed a key to talk has not begun yet; quiet ends what was begun.
+        if self._state is _State.SPEAKING and self._speech and self._quiet >= self._pause:
             self._state = _State.PAUSING
             events.append(Paused(self._end))
         if self._state is _State.PAUSING and self._quiet >= self._silence:

@@ -27,6 +27,9 @@ from omni_edge.runtime.live import (
     UserEnded,
     UserStarted,
 )
+from omni_edge.runtime.live.clock import RealClock
+from omni_edge.runtime.live.mind import Answer, Begin, CutTo, Mind
+from omni_edge.runtime.live.reply import Reply
 from omni_edge.runtime.session import Session
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +191,56 @@ def test_a_key_interrupts(room: Any, say: Any) -> None:
     (turn,) = of(TurnDone, list(made.wait(0.5)))
     assert turn.interrupted
     assert made.conversation.is_idle
+
+
+def test_who_leaves_while_it_answers_has_heard_what_was_heard(room: Any, say: Any, nano: Session) -> None:
+    made = room()
+    list(made.say(say("say the triangle is right of the circle")))
+    until_reply(made)
+    list(made.wait(0.6))
+    made.close()
+    (turn,) = of(TurnDone, made.conversation.take())
+    assert turn.interrupted
+    assert 0 < turn.played < nano.manifest.vocoder.rate
+    assert nano.history[-1].role == "assistant"
+    assert "the triangle is right of the circle".startswith(turn.said)
+    assert len(turn.said) < len("the triangle is right of the circle")
+
+
+def test_who_leaves_in_a_pause_has_asked_nothing(room: Any, say: Any, nano: Session) -> None:
+    made = room()
+    history = nano.history
+    list(made.say(say("say red")))
+    list(made.wait(0.25))
+    assert made.conversation.user_speaks
+    made.close()
+    assert nano.history == history
+    assert of(TurnDone, made.conversation.take()) == []
+
+
+def test_a_question_stays_whose_answer_was_interrupted_before_it_began(say: Any, nano: Session) -> None:
+    """As where a large model is behind: all orders are there before the first is carried out."""
+    nano.reset()
+    clock, told = RealClock(), []
+    mind = Mind(nano, clock, None, told.append, lambda *settled: told.append(settled))
+    reply = Reply(0, 16000, told.append, lambda *_: None)
+    mind.put(Begin(SETTINGS.options, False, say("say red"), []))
+    mind.put(Answer(reply, SETTINGS.options))
+    reply.confirm(16000)
+    reply.cancel()
+    mind.put(CutTo(reply, 0))
+    mind.put(None)
+    mind.run(clock.hold())
+    assert told == [(reply, 0, "")]
+    assert [message.role for message in nano.history][-1] == "user"
+
+
+def test_what_goes_wrong_in_its_threads_ends_its_events(nano: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "listen", lambda *_, **__: 1 / 0)
+    with Conversation(nano, replace(SETTINGS, turns=TurnSettings(push_to_talk=True))) as conversation:
+        conversation.press()
+        with pytest.raises(ZeroDivisionError):
+            list(conversation.events())
 
 
 def test_a_turn_that_cannot_be_answered_ends_and_the_next_is(room: Any, say: Any) -> None:

@@ -102,14 +102,15 @@ def test_defaults_are_those_of_the_first_system_that_has_any(fake):
     assert (box.default_input, box.default_output, box.rate) == (False, True, 48000)
 
 
-def test_a_microphone_is_opened_at_its_own_rate_and_averaged(fake):
+@pytest.mark.parametrize("first_is_flagged", [False, True])
+def test_a_microphone_is_opened_at_its_own_rate_and_averaged(fake, first_is_flagged):
     got = []
     stream = open_input(None, lambda *block: got.append(block))
     made = fake.opened[0]
     assert (made.device, made.channels, stream.rate, stream.latency) == (0, 2, 48000, 0.05)
     assert stream.name == "the microphone Array"
     block = np.stack([np.full(480, 0.5), np.full(480, -0.1)], axis=1).astype(np.float32)
-    for begin, dropped in ((7.0, False), (7.01, False), (7.27, True)):
+    for begin, dropped in ((7.0, first_is_flagged), (7.01, False), (7.27, True)):
         times = SimpleNamespace(inputBufferAdcTime=begin, currentTime=begin + 0.012)
         made.callback(block, 480, times, SimpleNamespace(input_overflow=dropped))
     samples, age, gap = got[0]

@@ -133,6 +133,15 @@ class TestDevice:
         assert spectrum.argmax() * 44100 / 35280 == pytest.approx(RATE / 20 / (2 * np.pi), abs=2)
         speaker.close()
 
+    def test_what_left_before_a_sink_stalled_was_heard(self, speaker, sound, clock):
+        speaker.begin()
+        speaker.write(TONE[:4800])
+        ask(sound, 2400)
+        clock.time += STALLED + 0.1
+        speaker.troubles()
+        assert speaker.played == 2400
+        speaker.close()
+
     def test_a_stalled_sink_is_left_and_used_again(self, speaker, sound, clock):
         speaker.begin()
         speaker.write(TONE[:4800])

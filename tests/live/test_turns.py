@@ -135,3 +135,13 @@ def test_a_turn_that_is_too_long_is_ended_at_its_last_speech() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError):
         Turns(replace(SETTINGS, **wrong))
+
+
+def test_who_pressed_a_key_has_time_to_begin() -> None:
+    turns = Turns(SETTINGS)
+    assert turns.press(0) == [SpeechStarted(0)]
+    frames = [*quiet(200), *speech(20), *quiet(50)]
+    events = [event for probability in frames for event in turns.step(probability)]
+    assert events == [Paused(220 * FRAME), SpeechEnded(220 * FRAME)]
+    assert turns.press(9999999) == [SpeechStarted(9999999)]
+    assert [event for probability in quiet(200) for event in turns.step(probability)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ def utterance(text: str, codes: int, *, ended: bool) -> Utterance:
     spoken = Spoken(codes=[0] * codes, ended=ended)
     ids = list(tokens(text).ids)
     return Utterance((), np.zeros(3, np.int64), "slt", BUNDLE.manifest.tokens.eos, ids, spoken)
+
+
+def test_what_is_only_written_is_read_as_it_comes():
+    said = replace(utterance(REPLY, 0, ended=False), speaks=False)
+    assert said.cut(0, Pace(), TOKENIZER, BUNDLE.manifest) == tokens(REPLY)
 
 
 @pytest.mark.parametrize(
