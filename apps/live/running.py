@@ -49,8 +49,7 @@ def converse(session: Session, live: LiveOptions, options: Options, notices: Seq
     with ExitStack() as stack:
         stopped = stack.enter_context(_interrupts())
         terminal = None if live.as_json else _terminal()
-        if terminal is not None:
-            stack.enter_context(quiet())  # PortAudio's own threads write across the screen when a device is unplugged
+        stack.enter_context(quiet())  # PortAudio's own threads write whenever a device is unplugged
         stack.enter_context(clock.hold())
         microphone = open_microphone(live.microphone, clock)
         stack.callback(microphone.close)

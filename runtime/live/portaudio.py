@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TextIO
 
 from ...models.errors import DeviceError, MissingExtra
 
@@ -64,13 +64,55 @@ def look_again(library: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """PortAudio writes what it tries, and what fails, to stderr from C. Nothing reaches stderr in this block."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """PortAudio writes what it tries, and what fails, to stderr from C. While any thread is in this block that goes
+    nowhere; what Python writes to sys.stderr arrives."""
+    with _Silence.lock:
+        _Silence.depth += 1
+        if _Silence.depth == 1:
+            _Silence.begin()
     try:
-        os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        with _Silence.lock:
+            _Silence.depth -= 1
+            if not _Silence.depth:
+                _Silence.end()
+
+
+class _Silence:
+    """Of descriptor 2. `kept` is where it led; `ours` stands for `theirs`, Python's stream to it, in the meantime."""
+
+    lock = threading.Lock()
+    depth = 0
+    kept: int | None = None
+    ours: TextIO | None = None
+    theirs: TextIO | None = None
+
+    @classmethod
+    def begin(cls) -> None:
+        try:
+            cls.kept = os.dup(2)
+        except OSError:  # it is closed: nothing can be written
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
         os.close(nowhere)
+        theirs = sys.stderr
+        with suppress(AttributeError, OSError, ValueError):  # none, or none with a descriptor
+            if theirs.fileno() == 2:
+                theirs.flush()
+                cls.ours = os.fdopen(
+                    cls.kept, "w", buffering=1, encoding=theirs.encoding, errors=theirs.errors, closefd=False
+                )
+                cls.theirs, sys.stderr = theirs, cls.ours
+
+    @classmethod
+    def end(cls) -> None:
+        if cls.kept is None:
+            return
+        if cls.ours is not None and sys.stderr is cls.ours and cls.theirs is not None:
+            cls.ours.flush()
+            sys.stderr = cls.theirs
+        os.dup2(cls.kept, 2)
+        os.close(cls.kept)
+        cls.kept = cls.ours = cls.theirs = None

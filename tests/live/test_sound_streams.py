@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +96,32 @@ def test_what_c_writes_is_kept_from_the_screen(capfd):
         os.write(2, b"and again")
     os.write(2, b"an error")
     assert capfd.readouterr().err == "an error"
+
+
+ALOUD = """
+import os, sys
+from omni_edge.runtime.live.portaudio import quiet
+{before}
+with quiet():
+    print("one", file=sys.stderr)
+    with quiet():
+        os.write(2, b"Expression failed")
+        print("two", file=sys.stderr)
+    os.write(2, b"and again")
+print("three", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("before", "expected"), [("", ["one", "two", "three"]), ("sys.stderr = sys.stdout", [])])
+def test_what_python_writes_arrives_while_c_is_silent(before, expected):
+    done = subprocess.run([sys.executable, "-c", ALOUD.format(before=before)], capture_output=True, check=True)
+    assert done.stderr.decode().split() == expected
+
+
+def test_without_a_stderr_there_is_nothing_to_silence():
+    script = "import os; os.close(2)\nfrom omni_edge.runtime.live.portaudio import quiet\nwith quiet(): print('on')"
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.strip() == b"on"
 
 
 def test_defaults_are_those_of_the_first_system_that_has_any(fake):
