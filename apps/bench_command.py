@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def bench(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     wanted = None if against is None else Wanted(against.value, checkpoint, threads)
     if wanted is not None:
         check(wanted)
-    with waiting(f"loading {bundle}"):
+    with waiting(f"loading {Path(bundle).name or bundle}"):
         stages = load_stages(chosen, threads=threads, engine=engine.value)
     for note in (notice_of(chosen.manifest), *stages.notes):
         if note:

@@ -177,7 +177,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         seed=seed,
     )
     history = () if system is None else (system_message(system),)
-    with waiting(f"loading {model}"):
+    with waiting(f"loading {Path(model).name or model}"):
         session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
     notices = _notices(session, system if speech else None)
     if not parts:

@@ -70,7 +70,7 @@ def test_a_person_sees_what_is_waited_for_and_pipes_do_not(bundle, tmp_path):
     out, _ = process.communicate()
     os.close(terminal)
     assert process.returncode == 0
-    assert seen.index(f"loading {bundle}".encode()) < seen.index(b"reading") < seen.index(b"seed")
+    assert seen.index(f"loading {bundle.name}".encode()) < seen.index(b"reading") < seen.index(b"seed")
     assert seen.count(b"\x1b[2K") >= 2  # gone again, each
     assert out == piped.stdout
 
