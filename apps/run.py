@@ -14,6 +14,7 @@ from .ordered import KEY, OrderedCommand
 from .progress import waiting
 
 if TYPE_CHECKING:
+    from ..runtime.engine import EngineChoice
     from ..runtime.session import Session
 
 # The values are read from KEY, in order; the declarations are for the help and for click's checks.
@@ -139,8 +140,6 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         omni-edge run --camera default
     """
     # What is heavy is imported here, so that --help stays quick.
-    from ..runtime.loading import load
-    from ..runtime.messages import system as system_message
     from ..runtime.options import Options
     from .live.options import LiveOptions
     from .output import JsonOutput, TerminalOutput, show
@@ -176,9 +175,7 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
         guided_until=guided_until,
         seed=seed,
     )
-    history = () if system is None else (system_message(system),)
-    with waiting(f"loading {Path(model).name or model}"):
-        session = load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine.value)
+    session = _loaded(model, system, threads, max_pixels, engine.value)
     notices = _notices(session, system if speech else None)
     if not parts:
         from .live.running import converse
@@ -189,6 +186,15 @@ def run(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     for note in notices:
         output.notice(note)
     show(session.respond(*parts, options=options), output, out if speech else None, session.manifest.vocoder.rate)
+
+
+def _loaded(model: str, system: str | None, threads: int, max_pixels: int | None, engine: EngineChoice) -> Session:
+    from ..runtime.loading import load
+    from ..runtime.messages import system as system_message
+
+    history = () if system is None else (system_message(system),)
+    with waiting(f"loading {Path(model).name or model}"):
+        return load(model, history=history, threads=threads, max_pixels=max_pixels, engine=engine)
 
 
 def _notices(session: Session, speaking_under: str | None) -> list[str]:
