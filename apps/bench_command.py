@@ -38,7 +38,7 @@ def bench(  # noqa: PLR0913, PLR0917  (typer makes options of parameters)
     ] = None,
     tokens: Annotated[int, typer.Option(min=2, help="Length of the reply's text.")] = 60,
     codes: Annotated[
-        int | None, typer.Option(min=1, help="Length of its speech, 20 ms each; without, 15 a token.")
+        int | None, typer.Option(min=2, help="Length of its speech, 20 ms each; without, 15 a token.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; one more before them warms up.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of all inputs and draws.")] = 1,

@@ -100,11 +100,14 @@ class JsonOutput:
 
 
 def _first(events: Iterator[Event]) -> Iterator[Event]:
-    """Of the events, if there is one. Until it comes, media are encoded and the prompt is read."""
+    """Of the events, up to the first of the answer. Until it comes, media are encoded and the prompt is read."""
+    found: list[Event] = []
     with waiting("reading"):
-        first = next(events, None)
-    if first is not None:
-        yield first
+        for event in events:
+            found.append(event)
+            if not isinstance(event, Notice):
+                break
+    yield from found
 
 
 def done_fields(event: Done) -> dict[str, Any]:

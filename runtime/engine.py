@@ -108,9 +108,8 @@ def open_vocoder(bundle: Bundle, threads: int) -> Vocoder:
         return [session_of(bundle.path(part), each, any_length=True) for part in graph.parts]
 
     graph, count = _graph(bundle, "vocoder", "onnx"), threads_of(threads)
-    sessions = opened(1)
-    each = product_threads(sessions, count)
-    return vocoder_of(opened(each) if each > 1 else sessions, bundle.manifest.vocoder, count)
+    each = product_threads(session_of(bundle.path(graph.parts[0]), 1), count)
+    return vocoder_of(opened(each), bundle.manifest.vocoder, count)
 
 
 def session_of(

@@ -95,8 +95,8 @@ class Crew:
     def start(self, name: str, stage: Callable[[], None]) -> None:
         """Run a stage in a thread of its own."""
         thread = threading.Thread(target=self._run, args=(stage,), name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def check(self) -> None:
         """Raise what went wrong in a stage, if anything did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Response:
             events: Lane[Event] = crew.lane(EVENTS)
             if self._progress.plan.speech:
                 # Until the first sound is out, all processors work for it: nobody goes on to what comes after.
-                first = self._stages.speech.first_codes(self._progress.plan.solver)
+                speech, solver = self._stages.speech, self._progress.plan.solver
+                first = speech.first_codes(solver) if speech.early(solver) else math.inf
                 rows: Lane[Row] = crew.lane(AHEAD, first)
                 codes: Lane[int] = crew.lane(AHEAD, first)
                 crew.start("talker", lambda: _feed(codes, self._speak(rows)))

@@ -19,7 +19,7 @@ from .sounding import Mel, Sounding, early_frames
 from .talker import Talker
 from .vocoder import Vocoder
 
-CHUNKS = (1, 2, 4, 8)
+CHUNKS = (1, 1, 2, 4, 8)
 """Blocks of codes made sound at a time: small at first, so that it begins early, then the last of these, because what
 is computed around a chunk weighs less the longer it is."""
 
@@ -94,14 +94,16 @@ class Speech:
 
     def pieces(self, solver: Solver) -> tuple[int, ...]:
         """Samples of the first pieces of sound; the last of these stands for all that follow (see `Playout`)."""
-        manifest = self._manifest
-        samples = [self._block * size for size in self.sizes]
-        known = self.first_codes(solver) * manifest.flow.repeats
-        rows = self.sizes[0] * manifest.flow.block
-        early = early_frames(rows, known - rows) * manifest.vocoder.hop
+        samples, early = [self._block * size for size in self.sizes], self.early(solver)
         # What of the first is not heard early comes with the second, less what the vocoder holds back from then on.
         second = samples[0] - early + samples[1] - self._vocoder.held
         return tuple(size for size in (early, second, *samples[2:]) if size)
+
+    def early(self, solver: Solver) -> int:
+        """Samples that are heard once `first_codes` are there."""
+        settings = self._manifest.flow
+        rows, known = self.sizes[0] * settings.block, self.first_codes(solver) * settings.repeats
+        return early_frames(rows, known - rows) * self._manifest.vocoder.hop
 
     def keep(self, rows: int) -> None:
         """Only the first `rows` rows of the last prompt are part of the next one."""

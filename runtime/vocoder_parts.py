@@ -16,15 +16,15 @@ BLOCKS_AT_ONCE = 2
 """Threads that the residual blocks of a stage keep busy: the longest of the three is half of their work."""
 
 
-def product_threads(sessions: Sequence[Any], threads: int) -> int:
+def product_threads(session: Any, threads: int) -> int:
     """For one product of bytes. The blocks of a stage run side by side; where there are more threads than they keep
     busy, their products share those. Parts that are windows take one: there are as many windows as threads.
 
     Args:
-        sessions: of the graphs in order.
+        session: of one of the graphs, which are all of a kind.
         threads: for the vocoder.
     """
-    return 1 if _is_window(sessions[0]) else max(1, threads // BLOCKS_AT_ONCE)
+    return 1 if _is_window(session) else max(1, threads // BLOCKS_AT_ONCE)
 
 
 def vocoder_of(sessions: Sequence[Any], settings: manifest.Vocoder, threads: int) -> Vocoder:

@@ -143,6 +143,15 @@ def test_until_the_first_sound_nobody_goes_on_to_what_comes_after_it(stages, ses
     assert (len(rows), len(codes)) == (39, 60)
 
 
+def test_where_nothing_can_be_heard_early_nobody_waits_for_it(session, monkeypatch):
+    """As of a model whose blocks are short."""
+    expected = list(session.respond("Tell me", options=LONG))[-1]
+    session.reset()
+    monkeypatch.setattr("omni_edge.runtime.sounding.GUARD", 100)
+    done = list(session.respond("Tell me", options=LONG))[-1]
+    assert (done.ids, done.codes, done.samples) == (expected.ids, expected.codes, expected.samples)
+
+
 @pytest.mark.parametrize("spoken", [0, 1])
 def test_speech_that_ends_before_the_text_does_not_end_the_text(session, monkeypatch, spoken):
     advance = Thinker.advance
